@@ -1,1 +1,8 @@
-//! From Kubernetes objects to NGINX configuration.
+//! From Kubernetes objects to NGINX configuration, as one pure function: [`reconcile`].
+
+pub mod config;
+pub mod generation;
+pub mod object;
+pub mod observed;
+pub mod options;
+pub mod syntax;

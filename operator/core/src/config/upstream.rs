@@ -1,0 +1,48 @@
+use serde::Serialize;
+
+use crate::syntax::Id;
+
+/// Endpoints that share the load, found by asking the agent's name server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Upstream {
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Name of the Service.
+    pub service: String,
+    /// The Service's port.
+    pub port: u16,
+}
+
+/// What endpoints speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Protocol {
+    /// HTTP/1.1, WebSocket included.
+    #[default]
+    Http,
+    /// HTTP/2 with prior knowledge, without TLS.
+    H2c,
+}
+
+/// A random choice with fixed shares.
+///
+/// NGINX knows shares to a hundredth of a percent
+/// (<https://nginx.org/en/docs/http/ngx_http_split_clients_module.html>); a smaller one is rounded up to that, and
+/// zero stays zero.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Split {
+    /// What tells this choice from others that are made for the same request.
+    pub salt: &'static str,
+    /// Values with their shares in hundredths of a percent, none of them zero, 10,000 in all.
+    pub shares: Vec<(Share, u16)>,
+}
+
+/// What a split can choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Share {
+    /// An upstream.
+    Upstream(Id),
+    /// The internal location of a rule's backend.
+    Backend(Id),
+    /// To do something (true) or not.
+    Flag(bool),
+}

@@ -1,0 +1,56 @@
+//! What is known of the world outside the objects.
+
+use std::collections::BTreeMap;
+
+use crate::object::ObjectKey;
+
+/// What agents and infrastructure report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// By gateway.
+    pub gateways: BTreeMap<ObjectKey, ObservedGateway>,
+}
+
+/// What is known of one gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObservedGateway {
+    /// Addresses that clients can reach it at, as text.
+    pub addresses: Vec<String>,
+    /// Why the infrastructure could not give it what it needs; `None` if it did, or has not tried yet.
+    pub failure: Option<InfrastructureFailure>,
+    /// What its agents report, by name of pod or process.
+    pub instances: BTreeMap<String, Instance>,
+}
+
+/// Why a gateway cannot run as asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InfrastructureFailure {
+    /// An address of `spec.addresses` cannot be had; the message says why.
+    AddressNotUsable(String),
+    /// Anything else; the message says what.
+    Other(String),
+}
+
+/// What one agent reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Instance {
+    /// Version of the configuration that its NGINX serves; empty before the first.
+    pub config: String,
+    /// Whether it takes requests.
+    pub ready: bool,
+    /// Why it does not serve a newer one.
+    pub rejection: Option<Rejection>,
+}
+
+/// NGINX's refusal of a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rejection {
+    /// Version of the configuration.
+    pub config: String,
+    /// NGINX's words.
+    pub message: String,
+    /// File that it names, relative to the configuration; empty if none.
+    pub file: String,
+    /// Line in that file, from 1; 0 if none.
+    pub line: usize,
+}

@@ -1,0 +1,102 @@
+use std::fmt;
+
+use serde::Serialize;
+
+/// A path as NGINX matches it: absolute, percent-decoded, without dot segments.
+///
+/// It may hold any byte that a percent-encoding can stand for, except NUL.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Path(Vec<u8>);
+
+impl Path {
+    /// The decoded path; `None` if it does not start with `/`, holds `//`, `.` or `..` segments, encoded slashes, a
+    /// broken percent-encoding, or anything that cannot be part of a path.
+    ///
+    /// See <https://gateway-api.sigs.k8s.io/reference/spec/#httppathmatch>.
+    #[must_use]
+    pub fn new(path: &str) -> Option<Self> {
+        let encoded = path.to_ascii_lowercase();
+        if !path.starts_with('/') || encoded.contains("%2f") || path.len() > 1024 {
+            return None;
+        }
+        let decoded = decode(path.as_bytes())?;
+        let mut segments = decoded[1..].split(|byte| *byte == b'/').peekable();
+        while let Some(segment) = segments.next() {
+            let last = segments.peek().is_none();
+            if segment == b"." || segment == b".." || (segment.is_empty() && !last) {
+                return None;
+            }
+        }
+        Some(Self(decoded))
+    }
+
+    /// The path without its last slash, empty for `/`: what a prefix match compares segment by segment.
+    #[must_use]
+    pub fn without_trailing_slash(&self) -> &[u8] {
+        self.0.strip_suffix(b"/").unwrap_or(&self.0)
+    }
+
+    /// The decoded bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The bytes that a percent-encoded string stands for; `None` where the encoding is broken or a byte could not
+/// stand in a request line.
+fn decode(path: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte == b'%' {
+            let (digits, tail) = rest.split_at_checked(2)?;
+            rest = tail;
+            let digits = std::str::from_utf8(digits).ok()?;
+            let valid = digits.bytes().all(|digit| digit.is_ascii_hexdigit()) && digits != "00";
+            decoded.push(u8::from_str_radix(digits, 16).ok().filter(|_| valid)?);
+        } else if byte > b' ' && byte != 0x7f && !b"?#".contains(&byte) {
+            decoded.push(byte);
+        } else {
+            return None;
+        }
+    }
+    Some(decoded)
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl fmt::Debug for Path {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Path({self:?})", self = self.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_encoded_bytes_are_decoded() {
+        assert_eq!(
+            Path::new("/a%20b%c3%bc").map(|path| path.0),
+            Some("/a bü".as_bytes().to_vec())
+        );
+    }
+
+    #[test]
+    fn paths_that_no_request_can_have_are_refused() {
+        for path in [
+            "", "a", "/a//b", "/a/../b", "/.", "/a%2Fb", "/%", "/%0", "/%00", "/a b", "/a?b", "/a#b", "/\n",
+            "/%+1",
+        ] {
+            assert_eq!(Path::new(path), None, "{path:?}");
+        }
+    }
+}
