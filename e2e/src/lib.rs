@@ -18,6 +18,10 @@
     reason = "each `expect` states what makes it true"
 )]
 
+pub mod certificates;
+pub mod client;
+pub mod echo;
+pub mod load;
 pub mod loopback;
 pub mod nginx;
 pub mod workspace;
