@@ -1,5 +1,6 @@
 //! From Kubernetes objects to NGINX configuration, as one pure function: [`reconcile`].
 
+pub mod api;
 pub mod config;
 pub mod generation;
 pub mod object;

@@ -1,0 +1,449 @@
+//! NginxFleet: how the NGINX of a Gateway runs; the one kind that is ours.
+//!
+//! The comments on fields are what `kubectl explain` prints.
+
+use std::borrow::Cow;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, CustomResourceExt};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::Duration;
+use super::string_enum::string_enum;
+
+/// The API group of our own kinds.
+pub const FLOTILLA_GROUP: &str = "flotilla.dev";
+
+/// The definitions of our own kinds as YAML, ready to be applied to a cluster; the same as [`crds`].
+pub const CRDS: &str = include_str!("../../../../crds/flotilla.dev_nginxfleets.yaml");
+
+/// The definitions of our own kinds.
+#[must_use]
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    vec![NginxFleet::crd()]
+}
+
+/// How the NGINX of a Gateway runs.
+///
+/// Named by `parametersRef` of a GatewayClass, for all of its gateways, or of a Gateway's `infrastructure`. Where both
+/// name one, the Gateway's wins field by field.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "flotilla.dev",
+    version = "v1alpha1",
+    kind = "NginxFleet",
+    plural = "nginxfleets",
+    shortname = "nginxfleet",
+    category = "flotilla",
+    namespaced,
+    status = "NginxFleetStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    doc = "How the NGINX of a Gateway runs. Named by `parametersRef` of a GatewayClass, for all of its gateways, or of a Gateway's `infrastructure`. Where both name one, the Gateway's wins field by field.",
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Accepted")].status"#
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+pub struct NginxFleetSpec {
+    /// Settings of NGINX itself.
+    #[serde(default, skip_serializing_if = "NginxSettings::is_default")]
+    pub nginx: NginxSettings,
+}
+
+/// Settings of NGINX itself; what is absent has the default that is named with the field.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NginxSettings {
+    /// Number of worker processes. Default: one per CPU that the gateway may use.
+    /// NGINX: <https://nginx.org/en/docs/ngx_core_module.html#worker_processes>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub worker_processes: Option<i32>,
+
+    /// Most connections that a worker process has open at once, those to backends included. Default: 16384.
+    /// NGINX: <https://nginx.org/en/docs/ngx_core_module.html#worker_connections>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 16, max = 1_048_576))]
+    pub worker_connections: Option<i32>,
+
+    /// Longest body of a request, in bytes or as a quantity such as `8Mi`; longer ones are answered with 413.
+    /// 0 is no limit. Default: 0.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_core_module.html#client_max_body_size>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_max_body_size: Option<ByteSize>,
+
+    /// How long NGINX waits for clients and backends.
+    #[serde(default, skip_serializing_if = "NginxTimeouts::is_default")]
+    pub timeouts: NginxTimeouts,
+
+    /// The line that is written for each request.
+    #[serde(default, skip_serializing_if = "NginxAccessLog::is_default")]
+    pub access_log: NginxAccessLog,
+
+    /// Least severity of messages that are worth a line in the error log. Default: warn.
+    /// NGINX: <https://nginx.org/en/docs/ngx_core_module.html#error_log>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_log_level: Option<NginxErrorLogLevel>,
+
+    /// TLS with clients.
+    #[serde(default, skip_serializing_if = "NginxTls::is_default")]
+    pub tls: NginxTls,
+
+    /// Where the address of a client comes from if a load balancer or proxy stands before the gateway.
+    #[serde(default, skip_serializing_if = "NginxRealIp::is_default")]
+    pub real_ip: NginxRealIp,
+
+    /// Whether listeners accept connections over IPv6 as well as IPv4. Default: false.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_core_module.html#listen>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<bool>,
+}
+
+/// How long NGINX waits, each as hours, minutes, seconds and milliseconds such as `1m30s` or `500ms`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NginxTimeouts {
+    /// For a connection to a backend. Default: 5s.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_connect_timeout>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Duration>,
+
+    /// For the next bytes of a backend's response, not for all of it. Default: 5m.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_read_timeout>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<Duration>,
+
+    /// For a backend to take the next bytes of the request, not all of it. Default: 60s.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_send_timeout>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send: Option<Duration>,
+
+    /// For the next request on a client's connection. Default: 75s.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_core_module.html#keepalive_timeout>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keepalive: Option<Duration>,
+
+    /// For all headers of a request. Default: 60s.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_core_module.html#client_header_timeout>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_header: Option<Duration>,
+
+    /// For the next bytes of a request's body, not for all of it. Default: 60s.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_core_module.html#client_body_timeout>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_body: Option<Duration>,
+
+    /// For the connections of a replaced worker process, before it closes them. Default: as long as they last.
+    /// NGINX: <https://nginx.org/en/docs/ngx_core_module.html#worker_shutdown_timeout>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shutdown: Option<Duration>,
+}
+
+/// The line that is written for each request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NginxAccessLog {
+    /// Whether no line is written. Default: false.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_log_module.html#access_log>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
+
+    /// Shape of the line: Combined is NGINX's own, Json an object with a field per property of the request,
+    /// Custom the one in customFormat. Default: Combined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<NginxAccessLogFormat>,
+
+    /// The line for the format Custom, with NGINX's variables, for example `$remote_addr $request $status`.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_log_module.html#log_format>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub custom_format: Option<String>,
+}
+
+string_enum! {
+    /// Shape of a line of the access log.
+    #[derive(Default)]
+    pub enum NginxAccessLogFormat {
+        /// NGINX's own.
+        #[default]
+        Combined = "Combined",
+        /// A JSON object.
+        Json = "Json",
+        /// [`NginxAccessLog::custom_format`].
+        Custom = "Custom",
+    }
+}
+
+string_enum! {
+    /// Severity of a message in the error log, least first.
+    pub enum NginxErrorLogLevel {
+        /// What happened.
+        Info = "info",
+        /// What happened and matters.
+        Notice = "notice",
+        /// What may become an error.
+        Warn = "warn",
+        /// What failed.
+        Error = "error",
+        /// What failed and will fail again.
+        Crit = "crit",
+        /// What somebody must act on.
+        Alert = "alert",
+        /// What stops NGINX.
+        Emerg = "emerg",
+    }
+}
+
+/// TLS with clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NginxTls {
+    /// Versions of TLS that clients may use. Default: TLSv1.2 and TLSv1.3.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_ssl_module.html#ssl_protocols>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2))]
+    pub protocols: Option<Vec<NginxTlsProtocol>>,
+
+    /// Ciphers for TLS 1.2 in the syntax of OpenSSL. Default: `HIGH:!aNULL:!MD5`.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_ssl_module.html#ssl_ciphers>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub ciphers: Option<String>,
+}
+
+string_enum! {
+    /// A version of TLS.
+    pub enum NginxTlsProtocol {
+        /// TLS 1.2.
+        Tls12 = "TLSv1.2",
+        /// TLS 1.3.
+        Tls13 = "TLSv1.3",
+    }
+}
+
+/// Where the address of a client comes from; nothing is believed until `trustedCidrs` names who is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NginxRealIp {
+    /// Networks of the load balancers and proxies that are believed, for example `10.0.0.0/8`. Default: none.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_realip_module.html#set_real_ip_from>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub trusted_cidrs: Option<Vec<String>>,
+
+    /// Where they say the address: Header, or ProxyProtocol, which every listener then expects of every client.
+    /// Default: Header.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_realip_module.html#real_ip_header>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<NginxRealIpSource>,
+
+    /// The header for the source Header. Default: X-Forwarded-For.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_realip_module.html#real_ip_header>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub header: Option<String>,
+
+    /// Whether the last address in the header that is not trusted is taken, instead of the last one. Default: false.
+    /// NGINX: <https://nginx.org/en/docs/http/ngx_http_realip_module.html#real_ip_recursive>.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recursive: Option<bool>,
+}
+
+string_enum! {
+    /// Where a trusted proxy says the address of a client.
+    #[derive(Default)]
+    pub enum NginxRealIpSource {
+        /// In a header.
+        #[default]
+        Header = "Header",
+        /// In the PROXY protocol, before anything else on the connection.
+        ProxyProtocol = "ProxyProtocol",
+    }
+}
+
+/// Implements, for settings all of whose fields are absent by default, that one object's win over another's.
+macro_rules! field_by_field {
+    ($name:ident { $($field:ident),* }) => {
+        impl $name {
+            /// These settings, and those of the fallback where these have none.
+            #[must_use]
+            pub fn or(self, fallback: Self) -> Self {
+                let Self { $($field),* } = fallback;
+                Self { $($field: self.$field.or($field)),* }
+            }
+
+            /// Whether nothing is set.
+            #[must_use]
+            pub fn is_default(&self) -> bool {
+                *self == Self::default()
+            }
+        }
+    };
+}
+
+field_by_field!(NginxFleetSpec { nginx });
+field_by_field!(NginxSettings {
+    worker_processes,
+    worker_connections,
+    client_max_body_size,
+    timeouts,
+    access_log,
+    error_log_level,
+    tls,
+    real_ip,
+    ipv6
+});
+field_by_field!(NginxTimeouts {
+    connect,
+    read,
+    send,
+    keepalive,
+    client_header,
+    client_body,
+    shutdown
+});
+field_by_field!(NginxAccessLog {
+    disabled,
+    format,
+    custom_format
+});
+field_by_field!(NginxTls { protocols, ciphers });
+field_by_field!(NginxRealIp {
+    trusted_cidrs,
+    source,
+    header,
+    recursive
+});
+
+/// A number of bytes as it was written: `1048576`, or as a quantity `1Mi`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ByteSize {
+    /// A number.
+    Bytes(i64),
+    /// A number with a suffix of Kubernetes' quantities; not NGINX's, whose `1m` would be a thousandth there.
+    Quantity(String),
+}
+
+impl ByteSize {
+    /// The pattern that the API server checks; as in Kubernetes, `M` is a million and `Mi` is 1,048,576.
+    pub const PATTERN: &str = "^[0-9]{1,12}(k|M|G|Ki|Mi|Gi)?$";
+
+    /// The number of bytes; `None` where the text is no such quantity, the number is negative or the product too large.
+    #[must_use]
+    pub fn bytes(&self) -> Option<u64> {
+        match self {
+            Self::Bytes(bytes) => u64::try_from(*bytes).ok(),
+            Self::Quantity(text) => {
+                let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+                let (digits, suffix) = text.split_at(digits);
+                let unit = match suffix {
+                    "" => 1,
+                    "k" => 1_000,
+                    "M" => 1_000_000,
+                    "G" => 1_000_000_000,
+                    "Ki" => 1 << 10,
+                    "Mi" => 1 << 20,
+                    "Gi" => 1 << 30,
+                    _ => return None,
+                };
+                digits.parse::<u64>().ok()?.checked_mul(unit)
+            }
+        }
+    }
+}
+
+impl JsonSchema for ByteSize {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ByteSize".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "x-kubernetes-int-or-string": true, "minimum": 0, "pattern": Self::PATTERN })
+    }
+}
+
+/// What the operator says of an [`NginxFleet`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NginxFleetStatus {
+    /// Whether the settings make sense (Accepted), and what is wrong with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn spec(nginx: serde_json::Value) -> NginxFleetSpec {
+        NginxFleetSpec {
+            nginx: serde_json::from_value(nginx).expect("the settings decode"),
+        }
+    }
+
+    #[test]
+    fn the_gateways_settings_win_field_by_field() {
+        let gateway = spec(json!({
+            "timeouts": { "connect": "1s" },
+            "realIp": { "trustedCidrs": [] },
+            "ipv6": false,
+        }));
+        let class = spec(json!({
+            "timeouts": { "connect": "9s", "read": "90s" },
+            "realIp": { "trustedCidrs": ["10.0.0.0/8"] },
+            "workerConnections": 4096,
+        }));
+        let both = spec(json!({
+            "timeouts": { "connect": "1s", "read": "90s" },
+            "realIp": { "trustedCidrs": [] },
+            "workerConnections": 4096,
+            "ipv6": false,
+        }));
+        assert_eq!(gateway.or(class), both);
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_quantities() {
+        let bytes = |text: &str| ByteSize::Quantity(text.to_owned()).bytes();
+        assert_eq!(ByteSize::Bytes(0).bytes(), Some(0));
+        assert_eq!(ByteSize::Bytes(-1).bytes(), None);
+        assert_eq!(bytes("1048576"), Some(1_048_576));
+        assert_eq!(bytes("8Mi"), Some(8 * 1_048_576));
+        assert_eq!(bytes("8M"), Some(8_000_000));
+        assert_eq!(bytes("8m"), None);
+        assert_eq!(bytes("Mi"), None);
+        assert_eq!(bytes("99999999999999999Gi"), None);
+    }
+
+    /// The committed YAML is what users install; `UPDATE_GOLDEN=1 cargo test -p operator-core` writes it anew.
+    #[test]
+    fn committed_crds_are_those_of_the_types() {
+        let wanted: String = crds()
+            .iter()
+            .map(|crd| {
+                format!(
+                    "---\n{}",
+                    serde_saphyr::to_string(crd).expect("a definition encodes")
+                )
+            })
+            .collect();
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            let path = concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../../crds/flotilla.dev_nginxfleets.yaml"
+            );
+            std::fs::write(path, &wanted).expect("the checkout can be written");
+        } else {
+            similar_asserts::assert_eq!(CRDS, wanted);
+        }
+    }
+}
