@@ -24,4 +24,6 @@ pub mod echo;
 pub mod load;
 pub mod loopback;
 pub mod nginx;
+pub mod process;
+pub mod standalone;
 pub mod workspace;

@@ -1,0 +1,156 @@
+//! Processes as `/proc` shows them: who descends from whom, how much memory they hold.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Child,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A process of this machine, alive or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    pid: Pid,
+    /// Tells it from a later process of the same number: clock ticks from boot to its start.
+    started: Option<u64>,
+}
+
+impl Process {
+    /// A child of ours.
+    pub fn of(child: &Child) -> Self {
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        Self::with(pid.expect("the system numbered this child"))
+    }
+
+    /// The process that a file names; none when there is no such file.
+    pub fn from_pid_file(path: &Path) -> Option<Self> {
+        let pid = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+        Some(Self::with(Pid::from_raw(pid)?))
+    }
+
+    /// Its number.
+    pub fn id(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// Whether it runs still; a zombie does not.
+    pub fn lives(&self) -> bool {
+        match Stat::read(self.pid) {
+            Some(stat) => stat.state != 'Z' && self.started == Some(stat.started),
+            None => false,
+        }
+    }
+
+    /// Itself and everything that descends from it, parents first.
+    pub fn with_descendants(self) -> Vec<Self> {
+        let all: Vec<(Self, i32)> = fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+            .filter_map(|pid| Some((Self::with(pid), Stat::read(pid)?.parent)))
+            .collect();
+        let mut family = vec![self];
+        let mut next = 0;
+        while let Some(parent) = family.get(next).map(Self::id) {
+            family.extend(
+                all.iter()
+                    .filter(|(_, of)| *of == parent)
+                    .map(|(child, _)| child.clone()),
+            );
+            next += 1;
+        }
+        family
+    }
+
+    /// Its arguments, separated by blanks; NGINX says there what it is (`nginx: worker process`).
+    pub fn command_line(&self) -> String {
+        let arguments = fs::read(self.file("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&arguments)
+            .replace('\0', " ")
+            .trim_end()
+            .to_owned()
+    }
+
+    /// Its resident memory in KiB; 0 when it is gone.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(self.file("status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// Sends a signal; a process that is gone does not mind.
+    pub fn signal(&self, signal: Signal) {
+        if self.lives() {
+            // Between the look and the signal it may have ended, which is fine.
+            let _ = kill_process(self.pid, signal);
+        }
+    }
+
+    fn with(pid: Pid) -> Self {
+        Self {
+            pid,
+            started: Stat::read(pid).map(|stat| stat.started),
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        Path::new("/proc").join(self.id().to_string()).join(name)
+    }
+}
+
+/// What we need of `/proc/PID/stat`; see proc(5).
+struct Stat {
+    state: char,
+    parent: i32,
+    started: u64,
+}
+
+impl Stat {
+    fn read(pid: Pid) -> Option<Self> {
+        let line = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+        // The second field is the name in parentheses, which may itself hold blanks and parentheses.
+        let mut fields = line.rsplit_once(')')?.1.split_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let parent = fields.next()?.parse().ok()?;
+        let started = fields.nth(17)?.parse().ok()?;
+        Some(Self {
+            state,
+            parent,
+            started,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn descendants_are_found_and_ended() {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "sleep 100 & echo; wait"])
+            .stdout(Stdio::piped());
+        let mut child = shell.spawn().unwrap();
+        // The shell's line says that it has started its own child.
+        let mut line = [0];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let family = Process::of(&child).with_descendants();
+        let commands: Vec<String> = family.iter().map(Process::command_line).collect();
+        assert!(
+            commands.iter().any(|command| command == "sleep 100"),
+            "{commands:?}"
+        );
+        assert!(family[0].resident() > 0);
+        for process in &family {
+            process.signal(Signal::KILL);
+        }
+        child.wait().unwrap();
+        assert!(!family[0].lives());
+    }
+}
