@@ -3,7 +3,16 @@
 pub mod api;
 pub mod config;
 pub mod generation;
+pub mod infra;
 pub mod object;
 pub mod observed;
 pub mod options;
+pub mod outcome;
+pub mod reconcile;
+pub mod resolve;
+pub mod snapshot;
+pub mod status;
 pub mod syntax;
+pub mod translate;
+
+pub use reconcile::reconcile;

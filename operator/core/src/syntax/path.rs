@@ -37,6 +37,13 @@ impl Path {
         self.0.strip_suffix(b"/").unwrap_or(&self.0)
     }
 
+    /// The path without its last slash; `None` for the root.
+    #[must_use]
+    pub fn trimmed(&self) -> Option<Self> {
+        let trimmed = self.without_trailing_slash();
+        (!trimmed.is_empty()).then(|| Self(trimmed.to_vec()))
+    }
+
     /// The decoded bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

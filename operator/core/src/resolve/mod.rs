@@ -1,0 +1,59 @@
+//! What the objects mean, and what is wrong with them.
+//!
+//! ```text
+//!  Snapshot ── class ──> gateway (with its listeners, ListenerSets' too) ──┐
+//!     └─────── route (matches, filters, backends; grants) ─────────────────┴─ attach ──> Resolved
+//! ```
+//!
+//! A mistake never fails anything: it becomes a finding on the part that has it, which `status` turns into a
+//! condition, and the rest goes on.
+
+pub mod attach;
+pub mod backend;
+pub mod certificate;
+pub mod class;
+pub mod filter;
+pub mod fleet;
+pub mod gateway;
+pub mod grant;
+pub mod listener;
+pub mod matching;
+pub mod route;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use attach::Attachments;
+pub use gateway::Gateway;
+pub use listener::{Listener, ListenerOwner};
+pub use route::{Backend, BackendTarget, Filters, HttpRoute, Match, Mirror, PathMatch, Rule};
+
+use crate::{object::ObjectKey, options::Options, outcome::Needs, snapshot::Snapshot};
+
+/// The meaning of a snapshot.
+#[derive(Debug)]
+pub struct Resolved {
+    /// Every GatewayClass that names our controller.
+    pub classes: BTreeMap<ObjectKey, class::Class>,
+    /// Every Gateway of those classes.
+    pub gateways: BTreeMap<ObjectKey, Gateway>,
+    /// Every ListenerSet whose parent is one of those Gateways.
+    pub listener_sets: BTreeMap<ObjectKey, gateway::ListenerSet>,
+    /// Every HTTPRoute, whether or not it has a parent of ours.
+    pub http_routes: BTreeMap<ObjectKey, Arc<HttpRoute>>,
+    /// Which route serves behind which listener, and what each parent makes of each route.
+    pub attachments: Attachments,
+    /// Secrets and ConfigMaps that were looked for.
+    pub needs: Needs,
+}
+
+/// Resolves all that is ours in the snapshot.
+#[must_use]
+pub fn resolve(snapshot: &Snapshot, options: &Options) -> Resolved {
+    let mut needs = Needs::default();
+    let grants = grant::Grants::new(snapshot);
+    let classes = class::resolve(snapshot, options);
+    let (gateways, listener_sets) = gateway::resolve(snapshot, &classes, &grants, &mut needs);
+    let http_routes = route::resolve(snapshot, &grants);
+    let attachments = attach::attach(snapshot, &gateways, &listener_sets, &http_routes);
+    Resolved { classes, gateways, listener_sets, http_routes, attachments, needs }
+}

@@ -1,0 +1,76 @@
+//! How one NGINX does what a gateway means.
+//!
+//! ```text
+//!  Gateway, its routes ── server (hostnames of each port, and the listener that owns each)
+//!                            └─ location (paths of a server, and the rules that can match at each)
+//!                                  └─ action (filters, backends, splits, mirrors, redirects)
+//! ```
+
+mod action;
+mod headers;
+mod location;
+mod precedence;
+mod server;
+mod share;
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use serde::Serialize;
+
+pub use precedence::{Candidate, candidates};
+
+use crate::{
+    config::Config,
+    resolve::{Gateway, HttpRoute},
+    syntax::Id,
+};
+
+/// Where a gateway's NGINX binds its listeners' ports.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding {
+    /// `None` for every address of the machine.
+    pub address: Option<IpAddr>,
+    /// What is added to ports below 1024.
+    pub privileged_port_shift: u16,
+}
+
+impl Binding {
+    /// The port that is bound for a listener's port.
+    #[must_use]
+    pub fn port(self, listener: u16) -> u16 {
+        if listener < 1024 {
+            listener + self.privileged_port_shift
+        } else {
+            listener
+        }
+    }
+}
+
+/// What NGINX must do for `gateway`, behind whose listeners stand `routes`: one list per listener, in their order.
+#[must_use]
+pub fn translate(gateway: &Gateway, routes: &[Vec<Arc<HttpRoute>>], binding: Binding) -> Config {
+    let mut config = Config {
+        settings: gateway.settings.clone(),
+        ..Config::default()
+    };
+    let mut ports = BTreeMap::<u16, Vec<server::Behind<'_>>>::new();
+    for (listener, routes) in gateway.listeners.iter().zip(routes) {
+        if listener.serves {
+            ports
+                .entry(listener.port)
+                .or_default()
+                .push(server::Behind { listener, routes });
+        }
+    }
+    for (port, listeners) in ports {
+        server::add_port(&mut config, port, &listeners, binding);
+    }
+    config
+}
+
+/// Puts `value` into `table` under the name that its content gives it.
+fn define<T: Serialize>(table: &mut BTreeMap<Id, T>, value: T) -> Id {
+    let id = Id::of(&value);
+    table.entry(id).or_insert(value);
+    id
+}

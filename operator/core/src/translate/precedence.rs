@@ -1,0 +1,105 @@
+//! Which rule comes before which.
+
+use std::{cmp::Ordering, sync::Arc};
+
+use crate::{
+    config::Subject,
+    resolve::{HttpRoute, Match, PathMatch, Rule},
+    syntax::Hostname,
+};
+
+/// One match of one rule, which may take requests for some hostname.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// The route.
+    pub route: &'a HttpRoute,
+    /// The rule of the route.
+    pub rule: &'a Rule,
+    /// The match of the rule.
+    pub matched: &'a Match,
+    /// The most specific of the route's own hostnames that covers the hostname; `None` if it has none at all.
+    pub hostname: Option<&'a Hostname>,
+}
+
+/// The matches of all rules that serve `hostname`, in order of precedence.
+///
+/// The first of them that fits a request takes it: the order is that of
+/// <https://gateway-api.sigs.k8s.io/reference/spec/#httprouterule>, with the routes' own hostnames before everything
+/// else and regular expressions between exact paths and prefixes, where the specification leaves the choice to us.
+#[must_use]
+pub fn candidates<'a>(routes: &'a [Arc<HttpRoute>], hostname: Option<&Hostname>) -> Vec<Candidate<'a>> {
+    let mut candidates = Vec::new();
+    for route in routes {
+        let Some(own) = own_hostname(route, hostname) else {
+            continue;
+        };
+        for rule in &route.rules {
+            let matches = rule.matches.iter();
+            candidates.extend(matches.map(|matched| Candidate {
+                route,
+                rule,
+                matched,
+                hostname: own,
+            }));
+        }
+    }
+    candidates.sort_by(precedence);
+    candidates
+}
+
+/// The hostname that makes a route serve `hostname`: `Some(None)` for a route that serves every host, `None` for one
+/// that does not serve it.
+fn own_hostname<'a>(route: &'a HttpRoute, hostname: Option<&Hostname>) -> Option<Option<&'a Hostname>> {
+    if route.hostnames.is_empty() {
+        return Some(None);
+    }
+    let covering = hostname.and_then(|hostname| route.hostnames.iter().find(|own| own.covers(hostname)));
+    covering.map(Some)
+}
+
+fn precedence(left: &Candidate<'_>, right: &Candidate<'_>) -> Ordering {
+    by_hostname(left, right)
+        .then_with(|| by_path(&left.matched.path, &right.matched.path))
+        .then_with(|| by_conditions(left.matched, right.matched))
+        .then_with(|| left.route.created.cmp(&right.route.created))
+        .then_with(|| left.route.key.cmp(&right.route.key))
+        .then_with(|| left.rule.index.cmp(&right.rule.index))
+        .then_with(|| left.matched.index.cmp(&right.matched.index))
+}
+
+fn by_hostname(left: &Candidate<'_>, right: &Candidate<'_>) -> Ordering {
+    match (left.hostname, right.hostname) {
+        (Some(left), Some(right)) => left
+            .is_wildcard()
+            .cmp(&right.is_wildcard())
+            .then(right.as_str().len().cmp(&left.as_str().len())),
+        (left, right) => left.is_none().cmp(&right.is_none()),
+    }
+}
+
+fn by_path(left: &PathMatch, right: &PathMatch) -> Ordering {
+    let rank = |path: &PathMatch| match path {
+        PathMatch::Exact(_) => (0, 0),
+        PathMatch::Regex(pattern) => (1, pattern.source().len()),
+        PathMatch::Prefix(path) => (2, path.without_trailing_slash().len()),
+    };
+    let ((left, left_length), (right, right_length)) = (rank(left), rank(right));
+    left.cmp(&right).then(right_length.cmp(&left_length))
+}
+
+/// A method first, then the number of headers, then that of query parameters; more come first.
+fn by_conditions(left: &Match, right: &Match) -> Ordering {
+    let count = |matched: &Match| {
+        let mut count = (0, 0, 0);
+        for condition in &matched.conditions {
+            match condition.subject {
+                Subject::Method(_) => count.0 += 1,
+                Subject::Header(_) => count.1 += 1,
+                Subject::Query(_) => count.2 += 1,
+                Subject::Path => {}
+            }
+        }
+        count
+    };
+    count(right).cmp(&count(left))
+}

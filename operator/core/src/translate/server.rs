@@ -1,0 +1,175 @@
+//! Which servers a port has: one for each hostname that somebody asks for.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{Binding, action::Scene, location, precedence::candidates};
+use crate::{
+    config::{Certificates, Config, Listen, Misdirected, Server, ServerTls},
+    resolve::{HttpRoute, Listener, listener::ListenerTls},
+    syntax::Hostname,
+};
+
+/// A listener with the routes behind it.
+pub(super) struct Behind<'a> {
+    pub(super) listener: &'a Listener,
+    pub(super) routes: &'a [Arc<HttpRoute>],
+}
+
+/// Adds the servers of one port.
+///
+/// A host belongs to the most specific listener that covers it, and is never served by the routes of another
+/// (<https://gateway-api.sigs.k8s.io/reference/spec/#listener>, listener isolation). NGINX picks the most specific
+/// `server_name` in the same way, so it is enough to have a server for each name that its owner asks for.
+pub(super) fn add_port(config: &mut Config, port: u16, listeners: &[Behind<'_>], binding: Binding) {
+    let bound = binding.port(port);
+    let mut hostnames = BTreeSet::new();
+    for behind in listeners {
+        hostnames.extend(hostnames_behind(behind).map(Precedence));
+    }
+    let several = listeners.len() > 1;
+    let tls = listeners.iter().any(|behind| behind.listener.tls.is_some());
+    let mut catch_all = false;
+    for Precedence(hostname) in hostnames {
+        let (number, owner) = owner(listeners, hostname.as_ref());
+        if !hostnames_behind(owner).any(|name| name == hostname) {
+            continue;
+        }
+        catch_all |= hostname.is_none();
+        let listen = Listen {
+            address: binding.address,
+            port: bound,
+            default: hostname.is_none(),
+        };
+        let tls = owner
+            .listener
+            .tls
+            .as_ref()
+            .map(|tls| terminate(tls, several.then_some(number)));
+        let candidates = candidates(owner.routes, hostname.as_ref());
+        let scene = Scene {
+            port,
+            scheme: if tls.is_some() { "https" } else { "http" },
+        };
+        let (locations, internal) = location::locations(config, &candidates, scene);
+        config.servers.push(Server {
+            listen,
+            hostname,
+            tls,
+            locations,
+            internal,
+        });
+    }
+    if !catch_all {
+        config.servers.push(nobody(
+            Listen {
+                address: binding.address,
+                port: bound,
+                default: true,
+            },
+            tls,
+        ));
+    }
+    if tls && several {
+        config.misdirected.insert(bound, misdirected(listeners));
+    }
+}
+
+/// A hostname in order of precedence, with the catch-all last.
+#[derive(PartialEq, Eq)]
+struct Precedence(Option<Hostname>);
+
+impl Ord for Precedence {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        match (&self.0, &other.0) {
+            (Some(left), Some(right)) => left.cmp(right),
+            (left, right) => left.is_none().cmp(&right.is_none()),
+        }
+    }
+}
+
+impl PartialOrd for Precedence {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The hostnames that a listener and its routes ask for: its own, and what each route's has in common with it.
+fn hostnames_behind<'a>(behind: &'a Behind<'_>) -> impl Iterator<Item = Option<Hostname>> + 'a {
+    let own = behind.listener.hostname.as_ref();
+    let routes = behind.routes.iter().flat_map(|route| &route.hostnames);
+    let common = routes.filter_map(move |name| match own {
+        Some(own) => own.intersection(name).cloned(),
+        None => Some(name.clone()),
+    });
+    std::iter::once(own.cloned()).chain(common.map(Some))
+}
+
+/// The most specific listener that covers a hostname, with its number.
+fn owner<'a, 'b>(listeners: &'a [Behind<'b>], hostname: Option<&Hostname>) -> (usize, &'a Behind<'b>) {
+    let covers = |behind: &Behind<'_>| match (&behind.listener.hostname, hostname) {
+        (Some(own), Some(hostname)) => own.covers(hostname),
+        (own, _) => own.is_none(),
+    };
+    let covering = listeners.iter().enumerate().filter(|(_, behind)| covers(behind));
+    covering
+        .min_by_key(|(_, behind)| Precedence(behind.listener.hostname.clone()))
+        .expect("the listener that asks for a hostname covers it")
+}
+
+fn terminate(tls: &ListenerTls, listener: Option<usize>) -> ServerTls {
+    let file = |secret: &crate::object::ObjectKey| certificate_file(secret);
+    let mut by_host = Vec::new();
+    for certificate in tls.certificates.iter().skip(1) {
+        let hosts = certificate.hosts.iter().cloned();
+        by_host.extend(hosts.map(|host| (host, file(&certificate.secret))));
+    }
+    if let (Some(first), false) = (tls.certificates.first(), by_host.is_empty()) {
+        by_host.extend(
+            first
+                .hosts
+                .iter()
+                .cloned()
+                .map(|host| (host, file(&first.secret))),
+        );
+    }
+    by_host.sort();
+    by_host.dedup_by(|later, earlier| later.0 == earlier.0);
+    let default = tls
+        .certificates
+        .first()
+        .map(|certificate| file(&certificate.secret))
+        .unwrap_or_default();
+    ServerTls::Terminate {
+        certificates: Certificates { default, by_host },
+        client: tls.client.clone(),
+        listener,
+    }
+}
+
+/// Name of the file that holds the certificate of a Secret; no two Secrets share one, as names have no underscore.
+pub(crate) fn certificate_file(secret: &crate::object::ObjectKey) -> String {
+    format!("{}_{}.pem", secret.namespace, secret.name)
+}
+
+/// What answers for hosts that no listener covers.
+fn nobody(listen: Listen, tls: bool) -> Server {
+    Server {
+        listen,
+        hostname: None,
+        tls: tls.then_some(ServerTls::Reject),
+        locations: Vec::new(),
+        internal: std::collections::BTreeMap::new(),
+    }
+}
+
+fn misdirected(listeners: &[Behind<'_>]) -> Misdirected {
+    let mut misdirected = Misdirected::default();
+    for (number, behind) in listeners.iter().enumerate() {
+        match &behind.listener.hostname {
+            Some(hostname) => misdirected.listeners.push((hostname.clone(), number)),
+            None => misdirected.default = Some(number),
+        }
+    }
+    misdirected.listeners.sort();
+    misdirected
+}
