@@ -25,5 +25,7 @@ pub mod load;
 pub mod loopback;
 pub mod nginx;
 pub mod process;
+pub mod run;
 pub mod standalone;
+pub mod suggestions;
 pub mod workspace;

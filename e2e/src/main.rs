@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use e2e::nginx::{self, Origin};
+use e2e::{
+    nginx::{self, Origin},
+    run,
+};
 
 /// Tasks of this repository.
 #[derive(Debug, Parser)]
@@ -22,14 +25,22 @@ enum Task {
         #[arg(long)]
         source: Option<Origin>,
     },
+    /// Serve a folder of manifests on this machine until Ctrl-C, with backends, and print what to try
+    Run {
+        /// Any folder of Kubernetes manifests
+        #[arg(default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/shop"))]
+        folder: PathBuf,
+    },
     /// Compile the NGINX of the crate nginx-src in a folder
     #[command(hide = true)]
     CompileNginx { folder: PathBuf },
 }
 
-fn main() -> Result<()> {
+#[tokio::main]
+async fn main() -> Result<()> {
     match Arguments::parse().task {
         Task::Nginx { source } => println!("{}", nginx::find(source)?.path.display()),
+        Task::Run { folder } => run::run(&folder).await?,
         Task::CompileNginx { folder } => nginx::compile(&folder)?,
     }
     Ok(())

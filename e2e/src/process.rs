@@ -4,9 +4,17 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Child,
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+
+/// How long killed processes may take to go.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often they are looked at meanwhile.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// A process of this machine, alive or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +27,12 @@ pub struct Process {
 impl Process {
     /// A child of ours.
     pub fn of(child: &Child) -> Self {
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        Self::with(pid.expect("the system numbered this child"))
+        Self::with_id(child.id()).expect("the system numbered this child")
+    }
+
+    /// The process with a number, which cannot be 0.
+    pub fn with_id(id: u32) -> Option<Self> {
+        i32::try_from(id).ok().and_then(Pid::from_raw).map(Self::with)
     }
 
     /// The process that a file names; none when there is no such file.
@@ -98,6 +110,29 @@ impl Process {
 
     fn file(&self, name: &str) -> PathBuf {
         Path::new("/proc").join(self.id().to_string()).join(name)
+    }
+}
+
+/// The processes of all gateways of an operator, by its state folder: one `flotilla-agent init` per Gateway, with
+/// what descends from it, parents first.
+pub fn gateway_processes(state: &Path) -> Vec<Process> {
+    let gateways = fs::read_dir(state.join("gateways"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let inits = gateways.filter_map(|gateway| Process::from_pid_file(&gateway.path().join("init.pid")));
+    inits.flat_map(Process::with_descendants).collect()
+}
+
+/// Kills what is left of an operator's gateways: each init before what it would restart.
+pub fn end_gateways(state: &Path) {
+    let processes = gateway_processes(state);
+    for process in &processes {
+        process.signal(Signal::KILL);
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while processes.iter().any(Process::lives) && Instant::now() < deadline {
+        thread::sleep(GLANCE);
     }
 }
 

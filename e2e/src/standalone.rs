@@ -13,7 +13,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -22,7 +21,7 @@ use crate::{
     client::{Answer, Request, Target},
     loopback::Loopback,
     nginx,
-    process::Process,
+    process::{Process, end_gateways, gateway_processes},
     workspace::{Binaries, Profile},
 };
 
@@ -204,14 +203,9 @@ impl Standalone {
         Process::of(&self.operator)
     }
 
-    /// The processes of all gateways: one `flotilla-agent init` per Gateway, with what descends from it.
+    /// The processes of all gateways; see [`gateway_processes`].
     pub fn gateway_processes(&self) -> Vec<Process> {
-        let gateways = fs::read_dir(self.state().join("gateways"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let inits = gateways.filter_map(|gateway| Process::from_pid_file(&gateway.path().join("init.pid")));
-        inits.flat_map(Process::with_descendants).collect()
+        gateway_processes(&self.state())
     }
 
     /// The only gateway process whose command line has all of these words.
@@ -264,7 +258,7 @@ impl Standalone {
     }
 }
 
-/// The operator first, or it would start its gateways again; each init before what it would restart.
+/// The operator first, or it would start its gateways again.
 impl Drop for Standalone {
     fn drop(&mut self) {
         if thread::panicking() || env::var_os("FLOTILLA_SHOW_LOGS").is_some() {
@@ -272,14 +266,7 @@ impl Drop for Standalone {
         }
         // It may be dead already, which is what is wanted.
         drop(self.kill_operator());
-        let processes = self.gateway_processes();
-        for process in &processes {
-            process.signal(Signal::KILL);
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while processes.iter().any(Process::lives) && Instant::now() < deadline {
-            thread::sleep(GLANCE);
-        }
+        end_gateways(&self.state());
     }
 }
 
