@@ -28,4 +28,5 @@ pub mod process;
 pub mod run;
 pub mod standalone;
 pub mod suggestions;
+pub mod tiers;
 pub mod workspace;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use e2e::{
     nginx::{self, Origin},
-    run,
+    run, tiers,
 };
 
 /// Tasks of this repository.
@@ -31,6 +31,12 @@ enum Task {
         #[arg(default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/shop"))]
         folder: PathBuf,
     },
+    /// Run every check and test of this checkout
+    Test {
+        /// Fail when a tier cannot run here, rather than skip it
+        #[arg(long)]
+        require_all: bool,
+    },
     /// Compile the NGINX of the crate nginx-src in a folder
     #[command(hide = true)]
     CompileNginx { folder: PathBuf },
@@ -41,6 +47,7 @@ async fn main() -> Result<()> {
     match Arguments::parse().task {
         Task::Nginx { source } => println!("{}", nginx::find(source)?.path.display()),
         Task::Run { folder } => run::run(&folder).await?,
+        Task::Test { require_all } => tiers::test(require_all)?,
         Task::CompileNginx { folder } => nginx::compile(&folder)?,
     }
     Ok(())
