@@ -25,6 +25,8 @@ pub mod load;
 pub mod loopback;
 pub mod nginx;
 pub mod process;
+pub mod random;
+pub mod reference;
 pub mod run;
 pub mod standalone;
 pub mod suggestions;

@@ -1,0 +1,209 @@
+//! Random routes, and random requests that come close to them.
+//!
+//! Words are few and alike, so that most requests meet several routes and differ from a match in one thing.
+
+use crate::reference::{Match, PathMatch, Request, Route, ValueMatch};
+
+const HOSTS: [&str; 7] = [
+    "shop.example",
+    "www.shop.example",
+    "a.www.shop.example",
+    "example",
+    "other.test",
+    "WWW.shop.example",
+    "xshop.example",
+];
+const HOSTNAMES: [&str; 6] = [
+    "shop.example",
+    "www.shop.example",
+    "*.shop.example",
+    "*.www.shop.example",
+    "*.example",
+    "other.test",
+];
+const SEGMENTS: [&str; 8] = ["a", "b", "ab", "A", "a.b", "v1", "a-b", "a+b"];
+const PATH_PATTERNS: [&str; 7] = ["/a", "/[ab]+", "/a/.*", "/.*/b", ".*", "/v[0-9](/.*)?", "/a|/b"];
+const VALUES: [&str; 8] = ["one", "two", "One", "one two", "on", "1.5", "a,b", "one, two"];
+const VALUE_PATTERNS: [&str; 6] = ["one", "o.*", "[a-z]+", "one|two", "1.5", "(one)?two"];
+const HEADERS: [&str; 4] = ["x-a", "X-A", "x-b", "version"];
+const PARAMETERS: [&str; 4] = ["q", "Q", "page", "q1"];
+const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
+
+/// A reproducible stream of choices: `SplitMix64`, see <https://prng.di.unimi.it/splitmix64.c>.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// The stream of a seed.
+    pub fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A set of routes, none of which has a match that NGINX would refuse.
+    pub fn routes(&mut self) -> Vec<Route> {
+        (0..=self.below(5)).map(|number| self.route(number)).collect()
+    }
+
+    /// A request.
+    pub fn request(&mut self) -> Request {
+        Request {
+            method: (*self.one_of(&METHODS[..2])).to_owned(),
+            host: (*self.one_of(&HOSTS)).to_owned(),
+            path: self.request_path(),
+            query: self.list(3, Self::query_pair).join("&"),
+            headers: self.list(3, |random| {
+                let name = (*random.one_of(&HEADERS)).to_owned();
+                (name, (*random.one_of(&VALUES)).to_owned())
+            }),
+        }
+    }
+
+    fn route(&mut self, number: usize) -> Route {
+        let hostnames = self.list(2, |random| (*random.one_of(&HOSTNAMES)).to_owned());
+        // Names run against the order of creation, which is often the same.
+        let name = format!("route-{}", 9 - number);
+        let created = self.below(3).try_into().expect("less than 3");
+        let rules = (0..=self.below(3))
+            .map(|_| (0..=self.below(2)).map(|_| self.r#match()).collect())
+            .collect();
+        Route {
+            name: ("routes".to_owned(), name),
+            created,
+            hostnames,
+            rules,
+        }
+    }
+
+    fn r#match(&mut self) -> Match {
+        let mut headers = self.list(2, |random| {
+            ((*random.one_of(&HEADERS)).to_owned(), random.value_match())
+        });
+        // Of several entries with equal names, whatever their case, Gateway API ignores all but the first.
+        headers.dedup_by(|later, earlier| later.0.eq_ignore_ascii_case(&earlier.0));
+        let mut query = self.list(2, |random| {
+            ((*random.one_of(&PARAMETERS)).to_owned(), random.value_match())
+        });
+        query.dedup_by(|later, earlier| later.0 == earlier.0);
+        let method = self.one_in(3).then(|| (*self.one_of(&METHODS[..2])).to_owned());
+        Match {
+            path: self.path_match(),
+            method,
+            headers,
+            query,
+        }
+    }
+
+    fn path_match(&mut self) -> PathMatch {
+        match self.below(6) {
+            0 => PathMatch::Regex((*self.one_of(&PATH_PATTERNS)).to_owned()),
+            1 | 2 => PathMatch::Exact(self.path()),
+            _ => PathMatch::Prefix(self.path()),
+        }
+    }
+
+    fn value_match(&mut self) -> ValueMatch {
+        if self.one_in(3) {
+            ValueMatch::Regex((*self.one_of(&VALUE_PATTERNS)).to_owned())
+        } else {
+            ValueMatch::Exact((*self.one_of(&VALUES)).to_owned())
+        }
+    }
+
+    /// A path without empty or dot segments, which Gateway API does not admit in a match.
+    fn path(&mut self) -> String {
+        let segments = self.list(3, |random| *random.one_of(&SEGMENTS));
+        let last = if !segments.is_empty() && self.one_in(5) {
+            "/"
+        } else {
+            ""
+        };
+        format!("/{}{last}", segments.join("/"))
+    }
+
+    /// A path as clients write it, which may hold empty and dot segments; never above the root.
+    fn request_path(&mut self) -> String {
+        let mut segments = self.list(4, |random| {
+            let segment = *random.one_of(&SEGMENTS);
+            random.encoded(segment)
+        });
+        if self.one_in(4) {
+            let odd = *self.one_of(&[
+                "", ".", "%2e", "x/..", "x/%2E%2e", "a%2Fb", "a%0A", "a%3F", "a%25b",
+            ]);
+            let place = self.below(segments.len() + 1);
+            segments.insert(place, odd.to_owned());
+        }
+        format!("/{}", segments.join("/"))
+    }
+
+    fn query_pair(&mut self) -> String {
+        let name = *self.one_of(&PARAMETERS);
+        let value = *self.one_of(&VALUES);
+        let value = if self.one_in(2) {
+            value.replace(' ', "+")
+        } else {
+            value.to_owned()
+        };
+        let value = self.encoded(&value);
+        format!("{name}={value}")
+    }
+
+    /// Percent-encodes what has to be, and now and then what need not; `+` stays what it was.
+    fn encoded(&mut self, text: &str) -> String {
+        let bytes = text.bytes().map(|byte| {
+            let must = !(byte.is_ascii_alphanumeric() || b".,+".contains(&byte));
+            let may = byte != b'+' && self.one_in(12);
+            match (must || may, self.one_in(2)) {
+                (false, _) => char::from(byte).to_string(),
+                (true, true) => format!("%{byte:02X}"),
+                (true, false) => format!("%{byte:02x}"),
+            }
+        });
+        bytes.collect()
+    }
+
+    /// Up to `most - 1` things, fewer more often.
+    fn list<T>(&mut self, most: usize, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        let length = self.below(most + 1).min(self.below(most + 1));
+        (0..length).map(|_| one(self)).collect()
+    }
+
+    fn one_of<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+        &choices[self.below(choices.len())]
+    }
+
+    fn one_in(&mut self, chances: usize) -> bool {
+        self.below(chances) == 0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let number = (mixed ^ (mixed >> 31)) % bound as u64;
+        usize::try_from(number).expect("it is less than a usize")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::winner;
+
+    #[test]
+    fn a_seed_always_gives_the_same() {
+        let [mut first, mut second] = [Random::seeded(7), Random::seeded(7)];
+        assert_eq!(first.routes(), second.routes());
+        assert_eq!(first.request(), second.request());
+    }
+
+    #[test]
+    fn many_requests_meet_a_rule_and_many_do_not() {
+        let mut random = Random::seeded(1);
+        let served = (0..1000).filter(|_| {
+            let routes = random.routes();
+            winner(&routes, &random.request()).is_some()
+        });
+        assert!((150..850).contains(&served.count()));
+    }
+}

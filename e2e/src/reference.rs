@@ -1,0 +1,284 @@
+//! Which rule of which `HTTPRoute` serves a request, said as plainly as it can be.
+//!
+//! It shares no code with the product: tests send random requests through NGINX and expect the same answer.
+//! The order is that of <https://gateway-api.sigs.k8s.io/reference/spec/#httprouterule>, with what the
+//! specification leaves open decided as the product documents it: regular expressions match the whole value and
+//! come between exact paths and prefixes, the longer pattern first.
+
+use std::cmp::Reverse;
+
+use regex::bytes::Regex;
+
+/// An `HTTPRoute`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its namespace and name; unique.
+    pub name: (String, String),
+    /// Its creation, in seconds since some beginning.
+    pub created: u32,
+    /// Its hostnames; empty for any.
+    pub hostnames: Vec<String>,
+    /// Its rules, each a list of matches; a rule matches when one of them does.
+    pub rules: Vec<Vec<Match>>,
+}
+
+/// A match of a rule: all of it has to fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// The path.
+    pub path: PathMatch,
+    /// The method; none for any.
+    pub method: Option<String>,
+    /// Headers by name.
+    pub headers: Vec<(String, ValueMatch)>,
+    /// Query parameters by name.
+    pub query: Vec<(String, ValueMatch)>,
+}
+
+/// How a path is matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathMatch {
+    /// The whole path.
+    Exact(String),
+    /// The whole path, as a regular expression.
+    Regex(String),
+    /// Whole segments from its beginning.
+    Prefix(String),
+}
+
+/// How a header or query parameter is matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValueMatch {
+    /// The whole value.
+    Exact(String),
+    /// The whole value, as a regular expression.
+    Regex(String),
+}
+
+/// A request as it is on the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The method.
+    pub method: String,
+    /// The hostname, without port.
+    pub host: String,
+    /// The path, percent-encoded.
+    pub path: String,
+    /// The query, percent-encoded, without its question mark.
+    pub query: String,
+    /// The headers in order.
+    pub headers: Vec<(String, String)>,
+}
+
+/// The route and rule that serve a request, as indices; none when no rule matches.
+pub fn winner(routes: &[Route], request: &Request) -> Option<(usize, usize)> {
+    let path = normalized(&request.path)?;
+    let candidates = routes.iter().enumerate().flat_map(|(number, route)| {
+        let hostname = route.hostname_rank(&request.host);
+        let matches = route.rules.iter().enumerate().flat_map(|(rule, matches)| {
+            matches
+                .iter()
+                .enumerate()
+                .map(move |(position, wanted)| (rule, position, wanted))
+        });
+        matches.filter_map(move |candidate| Some((hostname?, number, route, candidate)))
+    });
+    let matching = candidates.filter(|(.., (_, _, wanted))| wanted.fits(request, &path));
+    let best = matching.min_by_key(|(hostname, _, route, (rule, position, wanted))| {
+        let conditions = Reverse((wanted.method.is_some(), wanted.headers.len(), wanted.query.len()));
+        (
+            Reverse(*hostname),
+            wanted.path.rank(),
+            conditions,
+            route.created,
+            &route.name,
+            *rule,
+            *position,
+        )
+    });
+    best.map(|(_, route, _, (rule, ..))| (route, rule))
+}
+
+impl Route {
+    /// How specific the hostname is by which this route serves a host: exact, then longer wildcards, then any.
+    fn hostname_rank(&self, host: &str) -> Option<(bool, usize)> {
+        let host = host.to_ascii_lowercase();
+        let rank = |hostname: &String| match hostname.strip_prefix('*') {
+            Some(suffix) => {
+                (host.len() > suffix.len() && host.ends_with(suffix)).then_some((false, suffix.len()))
+            }
+            None => (*hostname == host).then_some((true, 0)),
+        };
+        if self.hostnames.is_empty() {
+            Some((false, 0))
+        } else {
+            self.hostnames.iter().filter_map(rank).max()
+        }
+    }
+}
+
+impl Match {
+    fn fits(&self, request: &Request, path: &[u8]) -> bool {
+        let header = |name: &str| {
+            let lines = request
+                .headers
+                .iter()
+                .filter(|(header, _)| header.eq_ignore_ascii_case(name));
+            let lines: Vec<&str> = lines.map(|(_, value)| value.as_str()).collect();
+            (!lines.is_empty()).then(|| lines.join(", ").into_bytes())
+        };
+        let parameter = |wanted: &str| {
+            let mut pairs = request
+                .query
+                .split('&')
+                .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+            pairs
+                .find(|(name, _)| *name == wanted)
+                .map(|(_, value)| decoded(&value.replace('+', " ")))
+        };
+        self.path.fits(path)
+            && self
+                .method
+                .as_ref()
+                .is_none_or(|method| *method == request.method)
+            && self
+                .headers
+                .iter()
+                .all(|(name, wanted)| header(name).is_some_and(|value| wanted.fits(&value)))
+            && self
+                .query
+                .iter()
+                .all(|(name, wanted)| parameter(name).is_some_and(|value| wanted.fits(&value)))
+    }
+}
+
+impl PathMatch {
+    fn fits(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Exact(exact) => path == exact.as_bytes(),
+            Self::Regex(pattern) => matches_whole(pattern, path),
+            Self::Prefix(prefix) => {
+                let rest = path.strip_prefix(prefix.trim_end_matches('/').as_bytes());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+            }
+        }
+    }
+
+    /// Smaller for what goes first.
+    fn rank(&self) -> (u8, Reverse<usize>) {
+        match self {
+            Self::Exact(_) => (0, Reverse(0)),
+            Self::Regex(pattern) => (1, Reverse(pattern.len())),
+            Self::Prefix(prefix) => (2, Reverse(prefix.trim_end_matches('/').len())),
+        }
+    }
+}
+
+impl ValueMatch {
+    fn fits(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Exact(exact) => value == exact.as_bytes(),
+            Self::Regex(pattern) => matches_whole(pattern, value),
+        }
+    }
+}
+
+/// A path as NGINX compares it: decoded, dot segments resolved, slashes as they are; none above the root.
+pub fn normalized(path: &str) -> Option<Vec<u8>> {
+    let path = decoded(path);
+    let mut segments: Vec<&[u8]> = Vec::new();
+    let mut parts = path.strip_prefix(b"/")?.split(|byte| *byte == b'/').peekable();
+    while let Some(part) = parts.next() {
+        match part {
+            b"." => {}
+            b".." => drop(segments.pop()?),
+            segment => segments.push(segment),
+        }
+        if parts.peek().is_none() && matches!(part, b"." | b"..") {
+            segments.push(b"");
+        }
+    }
+    Some(
+        segments
+            .iter()
+            .flat_map(|segment| [b"/", *segment].concat())
+            .collect(),
+    )
+}
+
+/// Percent-encoding undone; what is not `%` and two digits stays.
+fn decoded(text: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let escaped = match after {
+            [high, low, after @ ..] if *first == b'%' => hexadecimal([*high, *low]).map(|byte| (byte, after)),
+            _ => None,
+        };
+        let (byte, after) = escaped.unwrap_or((*first, after));
+        decoded.push(byte);
+        rest = after;
+    }
+    decoded
+}
+
+fn hexadecimal(digits: [u8; 2]) -> Option<u8> {
+    let digits = str::from_utf8(&digits).ok()?;
+    u8::from_str_radix(digits, 16).ok()
+}
+
+fn matches_whole(pattern: &str, value: &[u8]) -> bool {
+    Regex::new(&format!(r"\A(?:{pattern})\z")).is_ok_and(|regex| regex.is_match(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_normalized_as_nginx_does() {
+        for (raw, expected) in [
+            ("/", Some("/")),
+            ("/a%2Fb", Some("/a/b")),
+            ("/a/./b/../c", Some("/a/c")),
+            ("/a/..", Some("/")),
+            ("/a/b/.", Some("/a/b/")),
+            ("/a//b", Some("/a//b")),
+            ("/%2e%2e/a", None),
+        ] {
+            assert_eq!(normalized(raw).as_deref(), expected.map(str::as_bytes), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_failed_condition_falls_through_to_a_shorter_path() {
+        let rule = |path: &str, method: Option<&str>| {
+            let path = PathMatch::Prefix(path.to_owned());
+            vec![Match {
+                path,
+                method: method.map(str::to_owned),
+                headers: Vec::new(),
+                query: Vec::new(),
+            }]
+        };
+        let name = ("a".to_owned(), "a".to_owned());
+        let rules = vec![rule("/", None), rule("/shop", Some("POST"))];
+        let route = Route {
+            name,
+            created: 0,
+            hostnames: vec!["*.example".to_owned()],
+            rules,
+        };
+        let request = |method: &str, host: &str| Request {
+            method: method.to_owned(),
+            host: host.to_owned(),
+            path: "/shop/cart".to_owned(),
+            query: String::new(),
+            headers: Vec::new(),
+        };
+        let routes = [route];
+        assert_eq!(winner(&routes, &request("POST", "a.b.example")), Some((0, 1)));
+        assert_eq!(winner(&routes, &request("GET", "a.example")), Some((0, 0)));
+        assert_eq!(winner(&routes, &request("GET", "example")), None);
+    }
+}
