@@ -1,2 +1,24 @@
-//! The agent.
-fn main() {}
+//! The binary: parses the command line and becomes the process it names.
+
+use std::process::ExitCode;
+
+use agent::{
+    args::{Args, Role},
+    init, supervisor,
+};
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let result = match Args::parse().role {
+        Role::Init(options) => init::run(&options),
+        Role::Supervise(options) => supervisor::run(&options).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,407 @@
+//! Bringing NGINX to serve what is wanted, and keeping it at that.
+//!
+//! Level-triggered: whatever happens (a newer configuration, the end of NGINX, time to try again), the same
+//! [`Gateway::step`] compares what is wanted with what is served.
+
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    error::Error as _,
+    future,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use proto::fleet::{Config, Rejection, Report};
+use rustix::process::{Pid, Signal};
+use tokio::{
+    select,
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    backoff::Backoff,
+    data,
+    dns::{Dns, Upstream},
+    files,
+    generation::{self, Addition, Generations},
+    nginx::{self, Answer, Binary, Master, Refusal, process},
+    prefix::Prefix,
+};
+
+/// How long NGINX may take from the signal to serving; 10,000 routes take seconds.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often NGINX is asked in that time.
+const CONFIRM_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How long NGINX may take to ask for the endpoints of new upstreams; it asks at once when it starts serving.
+const ENDPOINTS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long NGINX may take to end when it is no longer asked to do so gracefully.
+const CUT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why NGINX does not serve a configuration.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Stage(#[from] generation::Error),
+    #[error(transparent)]
+    Nginx(#[from] nginx::Error),
+    #[error("cannot remove the socket of an NGINX that is gone")]
+    Socket(#[from] files::Error),
+}
+
+/// What the newest workers serve.
+#[derive(Debug)]
+struct Served {
+    version: String,
+    reloads: u64,
+    upstreams: BTreeSet<Upstream>,
+}
+
+/// One NGINX and all that has a say in what it serves.
+pub struct Gateway {
+    pub prefix: Prefix,
+    pub binary: Binary,
+    pub dns: Dns,
+    /// Where NGINX is to ask the DNS.
+    pub resolvers: Vec<SocketAddr>,
+    pub data: Arc<data::InEffect>,
+    pub wanted: watch::Receiver<Option<Arc<Config>>>,
+    pub report: watch::Sender<Report>,
+    running: Option<Running>,
+}
+
+/// An NGINX that runs.
+struct Running {
+    master: Master,
+    /// None where no worker answers, or NGINX asks a DNS that is no longer there: in need of a reload.
+    served: Option<Served>,
+}
+
+impl Gateway {
+    /// Not yet running.
+    pub fn new(
+        prefix: Prefix,
+        binary: Binary,
+        dns: Dns,
+        resolvers: Vec<SocketAddr>,
+        data: Arc<data::InEffect>,
+        wanted: watch::Receiver<Option<Arc<Config>>>,
+        report: watch::Sender<Report>,
+    ) -> Self {
+        Self {
+            prefix,
+            binary,
+            dns,
+            resolvers,
+            data,
+            wanted,
+            report,
+            running: None,
+        }
+    }
+
+    /// Takes over the NGINX that runs from the prefix, if one does, without a reload.
+    ///
+    /// It has to be reloaded all the same when it asks a DNS that is no longer there.
+    pub async fn adopt(&mut self, dns_is_where_it_was: bool) {
+        let master = match Master::find(&self.prefix) {
+            Ok(Some(master)) => master,
+            Ok(None) => return,
+            Err(error) => return error!(%error, "cannot look for a running NGINX"),
+        };
+        let answer = if dns_is_where_it_was {
+            Answer::ask(&self.prefix).await
+        } else {
+            None
+        };
+        let served = answer.map(|Answer { version, reloads, .. }| Served {
+            upstreams: self.generations().upstreams(&version).unwrap_or_default(),
+            version,
+            reloads,
+        });
+        info!(pid = master.pid().as_raw_pid(), version = ?served.as_ref().map(|served| &served.version), "adopted NGINX");
+        self.running = Some(Running { master, served });
+        self.report_served();
+    }
+
+    /// Serves what is wanted, for ever; last good until something is.
+    pub async fn run(&mut self) -> Infallible {
+        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
+        loop {
+            let wanted = self.wanted.borrow_and_update().clone();
+            self.forget_rejection(wanted.as_deref());
+            let retry = match self.step(wanted.as_deref()).await {
+                Ok(()) => {
+                    backoff.reset();
+                    self.retire(wanted.as_deref());
+                    None
+                }
+                Err((version, failure)) => {
+                    self.reject(version, &failure);
+                    Some(backoff.delay())
+                }
+            };
+            select! {
+                Ok(()) = self.wanted.changed() => backoff.reset(),
+                () = ended(self.running.as_ref()) => warn!("NGINX has ended"),
+                () = at_retry(retry) => {}
+            }
+        }
+    }
+
+    /// Lets connections end, then cuts what is left after the time limit, and returns when NGINX has ended.
+    pub async fn stop(&mut self, limit: Duration) {
+        let running = self.running.take().map(|running| running.master);
+        // What was interrupted may have been a start.
+        let Some(master) = running.or_else(|| Master::find(&self.prefix).ok().flatten()) else {
+            return;
+        };
+        for (signal, limit) in [
+            (Signal::QUIT, limit),
+            (Signal::TERM, CUT_TIMEOUT),
+            (Signal::KILL, CUT_TIMEOUT),
+        ] {
+            if let Err(error) = master.signal(signal) {
+                error!(%error, "cannot signal NGINX");
+            }
+            if timeout(limit, master.exited()).await.is_ok() {
+                return;
+            }
+            warn!(
+                ?signal,
+                seconds = limit.as_secs_f32(),
+                "NGINX has not ended in time"
+            );
+        }
+    }
+
+    /// Does what is missing between wanted and served; where that fails, says which version and why.
+    async fn step(&mut self, wanted: Option<&Config>) -> Result<(), (String, Failure)> {
+        self.running.take_if(|running| running.master.has_exited());
+        let kept = self.serve_current().await;
+        match wanted {
+            Some(config) if self.served_version() != Some(&config.version) => self
+                .apply(config)
+                .await
+                .map_err(|failure| (config.version.clone(), failure)),
+            _ => kept,
+        }
+    }
+
+    /// Has NGINX run and serve the last good configuration, if there is one.
+    async fn serve_current(&mut self) -> Result<(), (String, Failure)> {
+        if self.served_version().is_some() {
+            return Ok(());
+        }
+        self.report_served();
+        match self.generations().current() {
+            Some(version) => self
+                .bring_up(&version)
+                .await
+                .map_err(|failure| (version, failure)),
+            None => Ok(()),
+        }
+    }
+
+    /// Stages, tests, switches, and keeps the switch only if NGINX follows.
+    async fn apply(&mut self, config: &Config) -> Result<(), Failure> {
+        let generations = self.generations();
+        let previous = generations.current();
+        generations.stage(config)?;
+        if let Err(failure) = self.bring_up(&config.version).await {
+            if generations.current() != previous {
+                generations.switch(previous.as_deref())?;
+            }
+            return Err(failure);
+        }
+        let mut keep = vec![config.version.as_str()];
+        keep.extend(previous.as_deref());
+        Ok(generations.prune(&keep)?)
+    }
+
+    /// From a staged version to one that NGINX serves, with all endpoints known.
+    async fn bring_up(&mut self, version: &str) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let generations = self.generations();
+        let served = self.running.as_ref().and_then(|running| running.served.as_ref());
+        let reloads = match (&self.running, served) {
+            (None, _) => 0,
+            (Some(_), served) => served.map_or(0, |served| served.reloads) + 1,
+        };
+        generations.add(&Addition {
+            version,
+            reloads,
+            resolvers: &self.resolvers,
+            counts_connections: self.binary.counts_connections(),
+        })?;
+        self.binary.test(&Generations::configuration(version)).await?;
+        let upstreams = generations.upstreams(version)?;
+        // NGINX carries over the endpoints of an upstream that it had before.
+        let known = served.map(|served| &served.upstreams);
+        let is_new = |upstream: &&Upstream| known.is_none_or(|known| !known.contains(upstream));
+        let new: Vec<&Upstream> = upstreams.iter().filter(is_new).collect();
+        let endpoints_known = self.dns.asked_about(&new, ENDPOINTS_TIMEOUT);
+
+        generations.switch(Some(version))?;
+        self.start_or_reload(version, reloads).await?;
+        if !endpoints_known.await {
+            warn!(
+                version,
+                "NGINX has not asked for all endpoints; serving nevertheless"
+            );
+        }
+        if let Some(running) = &mut self.running {
+            running.served = Some(Served {
+                version: version.to_owned(),
+                reloads,
+                upstreams,
+            });
+        }
+        info!(
+            version,
+            reloads,
+            milliseconds = begun.elapsed().as_millis(),
+            "serving"
+        );
+        self.report_served();
+        Ok(())
+    }
+
+    async fn start_or_reload(&mut self, version: &str, reloads: u64) -> Result<(), Failure> {
+        let replaced = if let Some(running) = &self.running {
+            let replaced = process::accepting_workers(&self.prefix);
+            self.binary.forget_refusals();
+            running.master.signal(Signal::HUP).map_err(nginx::Error::Signal)?;
+            replaced
+        } else {
+            process::dismiss_orphans(&self.prefix).await;
+            files::remove(&self.prefix.nginx_socket())?;
+            let master = self.binary.start().await?;
+            self.running = Some(Running { master, served: None });
+            Vec::new()
+        };
+        Ok(self.confirm(version, reloads, &replaced).await?)
+    }
+
+    /// Waits until the workers that were there before accept nothing any more and another one answers as it should.
+    async fn confirm(&self, version: &str, reloads: u64, replaced: &[Pid]) -> Result<(), nginx::Error> {
+        let begun = Instant::now();
+        while begun.elapsed() < CONFIRM_TIMEOUT {
+            if process::have_stopped_accepting(&self.prefix, replaced)
+                && let Some(answer) = Answer::ask(&self.prefix).await
+                && (answer.version == version && answer.reloads == reloads)
+            {
+                return Ok(());
+            }
+            if let Some(refusal) = self.binary.refusal() {
+                return Err(refusal.into());
+            }
+            select! {
+                () = ended(self.running.as_ref()) => return Err(Refusal::new("NGINX ended").into()),
+                () = sleep(CONFIRM_INTERVAL) => {}
+            }
+        }
+        let seconds = CONFIRM_TIMEOUT.as_secs();
+        Err(Refusal::new(format!(
+            "NGINX did not begin to serve this within {seconds} seconds"
+        ))
+        .into())
+    }
+
+    /// Once NGINX serves what is wanted, nobody needs what only older configurations named.
+    fn retire(&self, wanted: Option<&Config>) {
+        if wanted.is_some()
+            && let Err(error) = self.data.retire()
+        {
+            warn!(%error, "cannot remove what is no longer needed");
+        }
+    }
+
+    fn reject(&self, version: String, failure: &Failure) {
+        let refusal = match failure {
+            Failure::Nginx(nginx::Error::Refused(refusal)) => refusal.clone(),
+            failure => Refusal::new(with_causes(failure)),
+        };
+        let Refusal { message, file, line } = refusal;
+        warn!(version, message, file, line, "not served");
+        let rejection = Some(Rejection {
+            config: version,
+            message,
+            file,
+            line,
+        });
+        self.report.send_if_modified(|report| {
+            let is_new = report.rejection != rejection;
+            report.rejection = rejection;
+            is_new
+        });
+    }
+
+    /// A rejection is of no interest once another version is wanted.
+    fn forget_rejection(&self, wanted: Option<&Config>) {
+        let Some(wanted) = wanted else { return };
+        self.report.send_if_modified(|report| {
+            report
+                .rejection
+                .take_if(|rejection| rejection.config != wanted.version)
+                .is_some()
+        });
+    }
+
+    fn report_served(&self) {
+        let served = self.running.as_ref().and_then(|running| running.served.as_ref());
+        self.report.send_if_modified(|report| {
+            let before = report.clone();
+            report.ready = served.is_some();
+            if let Some(served) = served {
+                report.config.clone_from(&served.version);
+                report.reloads = served.reloads;
+                report
+                    .rejection
+                    .take_if(|rejection| rejection.config == served.version);
+            }
+            *report != before
+        });
+    }
+
+    fn served_version(&self) -> Option<&str> {
+        Some(&self.running.as_ref()?.served.as_ref()?.version)
+    }
+
+    fn generations(&self) -> Generations {
+        Generations::new(&self.prefix)
+    }
+}
+
+/// Ends when NGINX does; never where none runs.
+async fn ended(running: Option<&Running>) {
+    match running {
+        Some(running) => running.master.exited().await,
+        None => future::pending().await,
+    }
+}
+
+/// Ends when it is time to try again; never where there is nothing to try.
+async fn at_retry(delay: Option<Duration>) {
+    match delay {
+        Some(delay) => sleep(delay).await,
+        None => future::pending().await,
+    }
+}
+
+/// An error with all its causes, in one line.
+fn with_causes(failure: &Failure) -> String {
+    let mut text = failure.to_string();
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,24 @@
+//! Runs one NGINX for the operator: applies its configuration, answers for its endpoints, reports what is served.
+//!
+//! ```text
+//! init ──starts──> supervisor ──starts, signals──> nginx master + workers
+//!                   ├── link   <──gRPC──> operator
+//!                   ├── apply  stage, test, switch, reload, confirm
+//!                   ├── data   endpoints, certificates: never a reload
+//!                   └── dns    <──questions── nginx
+//! ```
+//!
+//! Read [`supervisor`] first.
+
+pub mod apply;
+pub mod args;
+pub mod backoff;
+pub mod data;
+pub mod dns;
+pub mod files;
+pub mod generation;
+pub mod init;
+pub mod link;
+pub mod nginx;
+pub mod prefix;
+pub mod supervisor;

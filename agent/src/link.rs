@@ -1,0 +1,159 @@
+//! The connection to the operator: what is wanted comes down, reports go up, again and again for ever.
+
+use std::{error::Error as _, fs, io, path::PathBuf, sync::Arc, time::Duration};
+
+use proto::fleet::{Config, Report, Wanted, fleet_client::FleetClient};
+use tokio::{sync::watch, time::sleep};
+use tokio_stream::wrappers::WatchStream;
+use tonic::{
+    Request,
+    metadata::{AsciiMetadataValue, errors::InvalidMetadataValue},
+    transport::Endpoint,
+};
+use tracing::{debug, info, warn};
+
+use crate::{args::Options, backoff::Backoff, data};
+
+/// Ten thousand routes make about four mebibytes.
+const MESSAGE_LIMIT: usize = 256 << 20;
+
+/// An operator that does not answer for this long is gone.
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why a connection ended, or did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot connect to the operator")]
+    Connect(#[source] tonic::transport::Error),
+    #[error("cannot read the token in {path}")]
+    Token { path: PathBuf, source: io::Error },
+    #[error("the token in {path} is none")]
+    TokenText {
+        path: PathBuf,
+        source: InvalidMetadataValue,
+    },
+    #[error("the operator ended the connection")]
+    Ended(#[source] Box<tonic::Status>),
+    #[error("cannot put data into effect")]
+    Data(#[from] data::Error),
+}
+
+/// The agent's end.
+#[derive(Debug)]
+pub struct Link {
+    endpoint: Endpoint,
+    token_file: Option<PathBuf>,
+    report: watch::Receiver<Report>,
+    config: watch::Sender<Option<Arc<Config>>>,
+    data: Arc<data::InEffect>,
+}
+
+impl Link {
+    /// Not connected yet; fails where the operator's address is none.
+    pub fn new(
+        options: &Options,
+        report: watch::Receiver<Report>,
+        config: watch::Sender<Option<Arc<Config>>>,
+        data: Arc<data::InEffect>,
+    ) -> Result<Self, tonic::transport::Error> {
+        let endpoint = Endpoint::from_shared(options.operator.clone())?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(ALIVE_EVERY)
+            .keep_alive_timeout(ALIVE_EVERY)
+            .keep_alive_while_idle(true);
+        Ok(Self {
+            endpoint,
+            token_file: options.token_file.clone(),
+            report,
+            config,
+            data,
+        })
+    }
+
+    /// Connects whenever there is no connection.
+    pub async fn follow(self) {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+        let mut is_known = false;
+        loop {
+            let mut was_connected = false;
+            let ended = self.connection(&mut was_connected).await;
+            if was_connected {
+                backoff.reset();
+                is_known = false;
+            }
+            // Said once: an operator may be away for long.
+            if let Err(error) = ended {
+                let cause = error.source().map(ToString::to_string);
+                if is_known {
+                    debug!(%error, cause, "no operator");
+                } else {
+                    warn!(%error, cause, "no operator");
+                }
+                is_known = true;
+            }
+            sleep(backoff.delay()).await;
+        }
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn connection(&self, was_connected: &mut bool) -> Result<(), Error> {
+        let channel = self.endpoint.connect().await.map_err(Error::Connect)?;
+        let mut client = FleetClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
+        // The stream begins with the newest report and skips those that are outdated before they are sent.
+        let mut request = Request::new(WatchStream::new(self.report.clone()));
+        if let Some(authorization) = self.authorization()? {
+            request.metadata_mut().insert("authorization", authorization);
+        }
+        let ended = |status| Error::Ended(Box::new(status));
+        let mut stream = client.follow(request).await.map_err(ended)?.into_inner();
+        info!("connected to the operator");
+        while let Some(wanted) = stream.message().await.map_err(ended)? {
+            *was_connected = true;
+            self.take(wanted)?;
+        }
+        Ok(())
+    }
+
+    /// Data first: the configuration that comes with it may need it.
+    ///
+    /// Data that cannot be put into effect ends the connection; the operator says all again at the next.
+    fn take(&self, wanted: Wanted) -> Result<(), Error> {
+        let Wanted { config, data } = wanted;
+        let newest = match &config {
+            Some(config) => Some(config.version.clone()),
+            None => self.config.borrow().as_ref().map(|config| config.version.clone()),
+        };
+        if let Some(data) = data {
+            debug!(version = data.version, "data");
+            self.data.put(data)?;
+            if newest.is_some_and(|version| version == self.report.borrow().config) {
+                self.data.retire()?;
+            }
+        }
+        if let Some(config) = config {
+            self.config.send_replace(Some(Arc::new(config)));
+        }
+        Ok(())
+    }
+
+    fn authorization(&self) -> Result<Option<AsciiMetadataValue>, Error> {
+        let Some(path) = &self.token_file else {
+            return Ok(None);
+        };
+        let token = fs::read_to_string(path).map_err(|source| Error::Token {
+            path: path.clone(),
+            source,
+        })?;
+        let mut value: AsciiMetadataValue =
+            format!("Bearer {}", token.trim())
+                .parse()
+                .map_err(|source| Error::TokenText {
+                    path: path.clone(),
+                    source,
+                })?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+}

@@ -1,0 +1,144 @@
+//! The folder that everything of one gateway lives in.
+//!
+//! ```text
+//! generations/<version>/   files of the operator, agent.conf of ours, certificates -> ../../certificates
+//! current                  -> generations/<version>, the last good one
+//! certificates/            what NGINX reads at handshakes
+//! data.binpb               the data in effect, for a start without the operator
+//! dns.ports                where NGINX asks for endpoints
+//! agent.lock, init.pid     held and written by init
+//! nginx.pid, nginx.sock    of the running NGINX
+//! nginx.errors             what made NGINX refuse the last start or reload
+//! ```
+
+use std::{
+    fs, io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+/// Longest path of a unix socket in bytes: `sun_path` without its final NUL, see unix(7).
+const SOCKET_PATH_LIMIT: usize = 107;
+
+/// Why a folder cannot be a gateway's.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot create {path}")]
+    Create { path: PathBuf, source: io::Error },
+    #[error(
+        "{path} is {length} bytes long, but a socket's path may have {SOCKET_PATH_LIMIT}; choose a shorter --prefix"
+    )]
+    TooLong { path: PathBuf, length: usize },
+    #[error("{0:?} has characters that NGINX's configuration cannot hold; choose another --prefix")]
+    Unprintable(PathBuf),
+}
+
+/// An existing, absolute folder whose paths NGINX can hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix(PathBuf);
+
+impl Prefix {
+    /// The folder with its subfolders, created where missing.
+    pub fn create(path: &Path) -> Result<Self, Error> {
+        let create = |path: &Path| {
+            fs::create_dir_all(path).map_err(|source| Error::Create {
+                path: path.to_owned(),
+                source,
+            })
+        };
+        create(path)?;
+        let absolute = path.canonicalize().map_err(|source| Error::Create {
+            path: path.to_owned(),
+            source,
+        })?;
+        if absolute
+            .to_str()
+            .is_none_or(|text| text.contains(char::is_control))
+        {
+            return Err(Error::Unprintable(absolute));
+        }
+        let prefix = Self(absolute);
+        let socket = prefix.nginx_socket();
+        let length = socket.as_os_str().as_bytes().len();
+        if length > SOCKET_PATH_LIMIT {
+            return Err(Error::TooLong { path: socket, length });
+        }
+        create(&prefix.generations())?;
+        create(&prefix.certificates())?;
+        Ok(prefix)
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    #[must_use]
+    pub fn generations(&self) -> PathBuf {
+        self.0.join("generations")
+    }
+
+    #[must_use]
+    pub fn current(&self) -> PathBuf {
+        self.0.join("current")
+    }
+
+    #[must_use]
+    pub fn certificates(&self) -> PathBuf {
+        self.0.join("certificates")
+    }
+
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.0.join("data.binpb")
+    }
+
+    #[must_use]
+    pub fn dns_ports(&self) -> PathBuf {
+        self.0.join("dns.ports")
+    }
+
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("agent.lock")
+    }
+
+    #[must_use]
+    pub fn init_pid(&self) -> PathBuf {
+        self.0.join("init.pid")
+    }
+
+    #[must_use]
+    pub fn nginx_pid(&self) -> PathBuf {
+        self.0.join("nginx.pid")
+    }
+
+    #[must_use]
+    pub fn nginx_socket(&self) -> PathBuf {
+        self.0.join("nginx.sock")
+    }
+
+    #[must_use]
+    pub fn nginx_errors(&self) -> PathBuf {
+        self.0.join("nginx.errors")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_too_long_for_sockets_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Prefix::create(&folder.path().join("x".repeat(100))).unwrap_err();
+        assert!(matches!(error, Error::TooLong { length: 108.., .. }), "{error}");
+    }
+
+    #[test]
+    fn a_prefix_with_a_line_break_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Prefix::create(&folder.path().join("a\nb")).unwrap_err();
+        assert!(matches!(error, Error::Unprintable(_)), "{error}");
+    }
+}

@@ -1,0 +1,97 @@
+//! The supervisor: everything between the operator and one NGINX.
+//!
+//! All on one thread. Four parts that know little of each other:
+//!
+//! - [`link`](crate::link) takes down what is wanted and sends up the newest report,
+//! - [`data`](crate::data) puts endpoints and certificates into effect as they come,
+//! - [`dns`](crate::dns) tells NGINX the endpoints,
+//! - [`apply`](crate::apply) has NGINX serve the configuration that is wanted.
+//!
+//! NGINX is not the supervisor's child but init's: it goes on when the supervisor dies, and the next one adopts it.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use proto::fleet::Report;
+use rustix::process::{Signal, set_parent_process_death_signal};
+use tokio::{
+    select,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::sleep,
+};
+use tracing::{error, info};
+
+use crate::{
+    apply::Gateway,
+    args::Options,
+    data,
+    dns::{self, Dns},
+    link::Link,
+    nginx::Binary,
+    prefix::Prefix,
+};
+
+/// Supervises until told to stop.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    // Init holds the lock on the folder: without it another supervisor may come.
+    set_parent_process_death_signal(Some(Signal::KILL)).context("cannot follow init in death")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(supervise(options))
+}
+
+async fn supervise(options: &Options) -> anyhow::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut quit = signal(SignalKind::quit())?;
+
+    let prefix = Prefix::create(&options.prefix)?;
+    let binary = Binary::find(&options.nginx, &prefix).await?;
+    let report = watch::Sender::new(Report {
+        instance: options.instance.clone(),
+        nginx: binary.version().to_owned(),
+        ..Report::default()
+    });
+    let (config, wanted) = watch::channel(None);
+
+    let dns = Dns::default();
+    let data = Arc::new(data::InEffect::new(&prefix, &dns, &report));
+    if let Err(error) = data.restore() {
+        // The operator will say it again.
+        error!(%error, "starting without endpoints");
+    }
+    let server = dns::Server::bind(options.dns, &prefix).await?;
+    let resolvers = server.addresses().to_vec();
+    let dns_is_where_it_was = server.is_where_it_was();
+    server.spawn(&dns);
+
+    let mut gateway = Gateway::new(
+        prefix,
+        binary,
+        dns,
+        resolvers,
+        Arc::clone(&data),
+        wanted,
+        report.clone(),
+    );
+    gateway.adopt(dns_is_where_it_was).await;
+    let link = Link::new(options, report.subscribe(), config, data)
+        .with_context(|| format!("--operator {} is no address", options.operator))?;
+    // Goes on while connections end, so that the operator sees it.
+    tokio::spawn(link.follow());
+
+    select! {
+        never = gateway.run() => match never {},
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+        _ = quit.recv() => {}
+    }
+
+    info!("stopping");
+    report.send_modify(|report| report.ready = false);
+    sleep(options.drain_delay).await;
+    gateway.stop(options.drain_timeout).await;
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! What takes effect without a reload.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use proto::fleet::{Data, File};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::setting::{Agent, Backend, Load, config, data, eventually, free_address, get, nginx};
+
+/// How long NGINX may go on with endpoints as they were.
+const PROPAGATION: Duration = Duration::from_millis(2500);
+
+#[tokio::test]
+async fn endpoints_come_and_go_without_a_reload_or_a_failed_request() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, _agent) = Agent::start(&nginx);
+    let address = free_address();
+    let (old, new) = (Backend::start("old").await, Backend::start("new").await);
+    operator.want(config("1a", address, ""), data("d1", &[old.address]));
+    operator.served("1a").await;
+    let load = Load::start(address);
+
+    let begun = Instant::now();
+    operator.want_data(data("d2", &[old.address, new.address]));
+    operator.report("d2", |report| report.data == "d2").await;
+    eventually("traffic to the new endpoint", async || {
+        get(address, "/").await.unwrap().1 == "new"
+    })
+    .await;
+    assert!(begun.elapsed() < PROPAGATION, "{:?}", begun.elapsed());
+
+    let begun = Instant::now();
+    operator.want_data(data("d3", &[new.address]));
+    eventually("no traffic to the old endpoint", async || {
+        for _ in 0..20 {
+            if get(address, "/").await.unwrap().1 == "old" {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    assert!(begun.elapsed() < PROPAGATION, "{:?}", begun.elapsed());
+    assert_eq!(load.failures().await, Vec::<String>::new());
+    assert_eq!(
+        operator.report("d3", |report| report.data == "d3").await.reloads,
+        0
+    );
+}
+
+#[tokio::test]
+async fn every_address_on_every_port_takes_traffic() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, _agent) = Agent::start(&nginx);
+    let address = free_address();
+    let one = Backend::start("one").await;
+    let two = Backend::start_on(
+        "two",
+        SocketAddr::new("127.0.0.2".parse().unwrap(), one.address.port()),
+    )
+    .await;
+    let three = Backend::start("three").await;
+    operator.want(
+        config("1a", address, ""),
+        data("d1", &[one.address, two.address, three.address]),
+    );
+    operator.served("1a").await;
+    for name in ["one", "two", "three"] {
+        eventually(name, async || get(address, "/").await.unwrap().1 == name).await;
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_addresses_are_answered_in_full() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, _agent) = Agent::start(&nginx);
+    let (address, shop) = (free_address(), Backend::start("shop").await);
+    // All of 127.0.0.0/8 is this machine; NGINX goes on to the next address where nobody listens.
+    let addresses: Vec<SocketAddr> = (0..1000_u16)
+        .map(|number| SocketAddr::from(([127, 1, number.to_be_bytes()[0], number.to_be_bytes()[1]], 9)))
+        .chain([shop.address])
+        .collect();
+    operator.want(config("1a", address, ""), data("d1", &addresses));
+    operator.served("1a").await;
+    assert_eq!(get(address, "/").await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_served_without_a_reload() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, agent) = Agent::start(&nginx);
+    let (address, secure) = (free_address(), free_address());
+    let tls = format!(
+        "server {{\n\
+             listen {secure} ssl;\n\
+             ssl_certificate certificates/$ssl_server_name.pem;\n\
+             ssl_certificate_key certificates/$ssl_server_name.pem;\n\
+             ssl_certificate_cache max=100 valid=1s;\n\
+         }}"
+    );
+    let (first, second) = (Certificate::new(), Certificate::new());
+    operator.want(config("1a", address, &tls), first.data("d1"));
+    operator.served("1a").await;
+    assert!(first.is_served(secure).await);
+    assert!(!second.is_served(secure).await);
+
+    operator.want_data(second.data("d2"));
+    eventually("the second certificate", async || second.is_served(secure).await).await;
+    assert_eq!(
+        operator.report("d2", |report| report.data == "d2").await.reloads,
+        0
+    );
+
+    operator.want_data(data("d3", &[]));
+    let file = agent.prefix().join("certificates/shop.test.pem");
+    eventually("the removal of a certificate that nobody needs", async || {
+        !file.exists()
+    })
+    .await;
+}
+
+struct Certificate {
+    certificate: CertificateDer<'static>,
+    pem: String,
+}
+
+impl Certificate {
+    fn new() -> Self {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["shop.test".to_owned()]).unwrap();
+        Self {
+            certificate: cert.der().clone(),
+            pem: cert.pem() + &signing_key.serialize_pem(),
+        }
+    }
+
+    fn data(&self, version: &str) -> Data {
+        let file = File {
+            path: "shop.test.pem".to_owned(),
+            content: self.pem.clone().into_bytes(),
+        };
+        Data {
+            certificates: vec![file],
+            ..data(version, &[])
+        }
+    }
+
+    /// Whether a client that trusts only this certificate gets through a handshake.
+    async fn is_served(&self, address: SocketAddr) -> bool {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
+        let config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("shop.test").unwrap();
+        TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .is_ok()
+    }
+}

@@ -1,0 +1,132 @@
+//! The agent's processes, from init on.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{DEADLINE, Operator};
+
+/// An agent in a folder of its own, which goes away with it.
+pub struct Agent {
+    pub folder: tempfile::TempDir,
+    nginx: PathBuf,
+    arguments: Vec<String>,
+    init: Child,
+}
+
+impl Agent {
+    /// An operator and an agent that follows it.
+    pub fn start(nginx: &Path) -> (Operator, Self) {
+        Self::start_with(nginx, &[])
+    }
+
+    /// The same, with more arguments for the agent.
+    pub fn start_with(nginx: &Path, arguments: &[&str]) -> (Operator, Self) {
+        let folder = tempfile::Builder::new().prefix("agent").tempdir().unwrap();
+        fs::write(folder.path().join("token"), "secret\n").unwrap();
+        let operator = Operator::start(&folder.path().join("operator.sock"));
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let init = spawn(folder.path(), nginx, &arguments);
+        (
+            operator,
+            Self {
+                folder,
+                nginx: nginx.to_owned(),
+                arguments,
+                init,
+            },
+        )
+    }
+
+    /// Starts again after [`Self::wait`].
+    pub fn restart(&mut self) {
+        self.init = spawn(self.folder.path(), &self.nginx, &self.arguments);
+    }
+
+    /// Another agent for the same folder.
+    pub fn second(&self) -> Child {
+        spawn(self.folder.path(), &self.nginx, &self.arguments)
+    }
+
+    pub fn prefix(&self) -> PathBuf {
+        self.folder.path().join("gateway")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.init), signal).unwrap();
+    }
+
+    /// Waits for the end of init.
+    pub fn wait(&mut self) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.init.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < DEADLINE, "init does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The supervisor, as a child of init.
+    pub fn supervisor(&self) -> Option<Pid> {
+        self.processes("supervise").into_iter().next()
+    }
+
+    pub fn master(&self) -> Option<Pid> {
+        self.processes("nginx: master process").into_iter().next()
+    }
+
+    /// Workers, whether they accept connections or not.
+    pub fn workers(&self) -> Vec<Pid> {
+        self.processes("nginx: worker process")
+    }
+
+    /// Processes that have something in their command lines beside the folder, which masters and supervisors name
+    /// there, and workers work in.
+    fn processes(&self, what: &str) -> Vec<Pid> {
+        let prefix = self.prefix();
+        let of = |entry: fs::DirEntry| {
+            let pid = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?;
+            let arguments = fs::read_to_string(entry.path().join("cmdline")).ok()?;
+            let is_ours = arguments.contains(prefix.to_str()?)
+                || fs::read_link(entry.path().join("cwd")).is_ok_and(|path| path == prefix);
+            (is_ours && arguments.contains(what)).then_some(pid)
+        };
+        fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| of(entry.ok()?))
+            .collect()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.init.kill();
+        let _ = self.init.wait();
+        for what in ["supervise", "nginx: "] {
+            for pid in self.processes(what) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+fn spawn(folder: &Path, nginx: &Path, arguments: &[String]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flotilla-agent"));
+    command.arg("init").arg("--prefix").arg(folder.join("gateway"));
+    command
+        .arg("--operator")
+        .arg(format!("unix:{}", folder.join("operator.sock").display()));
+    command
+        .arg("--token-file")
+        .arg(folder.join("token"))
+        .args(["--instance", "gateway-0"]);
+    command.arg("--nginx").arg(nginx).args(arguments);
+    command.spawn().unwrap()
+}

@@ -1,0 +1,67 @@
+//! Configurations and data as an operator would send them.
+
+use std::net::SocketAddr;
+
+use proto::fleet::{Config, Data, EndpointPort, Endpoints, File};
+
+/// A configuration that passes everything to the upstream `shop.test`, and says its version at `/config`.
+///
+/// More goes into its `http` block.
+pub fn config(version: &str, address: SocketAddr, more: &str) -> Config {
+    let nginx = "pid nginx.pid;\n\
+                 error_log stderr;\n\
+                 worker_processes 2;\n\
+                 events {}\n\
+                 http {\n\
+                     access_log off;\n\
+                     keepalive_min_timeout 10s;\n\
+                     include agent.conf;\n\
+                     include conf.d/http.conf;\n\
+                 }\n";
+    let http = format!(
+        "upstream shop {{ zone endpoints 1m; server shop.test service=e resolve; }}\n\
+         server {{\n\
+             listen {address};\n\
+             location / {{ proxy_pass http://shop; proxy_buffering off; }}\n\
+             location = /config {{ return 200 {version}; }}\n\
+         }}\n\
+         {more}\n"
+    );
+    let file = |path: &str, content: &str| File {
+        path: path.to_owned(),
+        content: content.into(),
+    };
+    Config {
+        version: version.to_owned(),
+        files: vec![file("nginx.conf", nginx), file("conf.d/http.conf", &http)],
+    }
+}
+
+/// Data in which `shop.test` has the given endpoints.
+pub fn data(version: &str, addresses: &[SocketAddr]) -> Data {
+    Data {
+        version: version.to_owned(),
+        endpoints: vec![endpoints("shop.test", addresses)],
+        certificates: Vec::new(),
+    }
+}
+
+/// The endpoints of a name, by port.
+fn endpoints(name: &str, addresses: &[SocketAddr]) -> Endpoints {
+    let mut ports: Vec<EndpointPort> = Vec::new();
+    for address in addresses {
+        let (port, ip) = (address.port().into(), address.ip().to_string());
+        match ports.iter_mut().find(|known| known.port == port) {
+            Some(known) => known.addresses.push(ip),
+            None => ports.push(EndpointPort {
+                port,
+                addresses: vec![ip],
+            }),
+        }
+    }
+    Endpoints {
+        name: name.to_owned(),
+        service: "e".to_owned(),
+        ports,
+    }
+}

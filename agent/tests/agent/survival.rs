@@ -1,0 +1,145 @@
+//! What is killed comes back, and nobody notices more than has to be.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, kill_process};
+
+use crate::setting::{Agent, Backend, Load, config, data, eventually, free_address, get, nginx};
+
+#[tokio::test]
+async fn a_killed_supervisor_is_replaced_and_adopts_the_running_nginx() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, agent) = Agent::start(&nginx);
+    let (address, shop) = (free_address(), Backend::start("shop").await);
+    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
+    operator.served("1a").await;
+    operator.want(config("2a", address, ""), data("d1", &[shop.address]));
+    operator.served("2a").await;
+    let (supervisor, master) = (agent.supervisor().unwrap(), agent.master().unwrap());
+    eventually("two workers", async || agent.workers().len() == 2).await;
+    let workers = agent.workers();
+
+    let load = Load::start(address);
+    load.more(50).await;
+    operator.forget();
+    kill_process(supervisor, Signal::KILL).unwrap();
+    eventually("another supervisor", async || {
+        agent.supervisor().is_some_and(|other| other != supervisor)
+    })
+    .await;
+    // The new one puts newer data into effect, reports, and has not touched NGINX.
+    operator.want(config("2a", address, ""), data("d2", &[shop.address]));
+    let report = operator
+        .report("d2", |report| report.ready && report.data == "d2")
+        .await;
+    assert_eq!((report.config.as_str(), report.reloads), ("2a", 1));
+    load.more(50).await;
+    assert_eq!(load.failures().await, Vec::<String>::new());
+    assert_eq!((agent.master().unwrap(), agent.workers()), (master, workers));
+}
+
+#[tokio::test]
+async fn endpoints_still_change_after_the_supervisor_was_killed() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, agent) = Agent::start(&nginx);
+    let address = free_address();
+    let (old, new) = (Backend::start("old").await, Backend::start("new").await);
+    operator.want(config("1a", address, ""), data("d1", &[old.address]));
+    operator.served("1a").await;
+    kill_process(agent.supervisor().unwrap(), Signal::KILL).unwrap();
+    operator.want(config("1a", address, ""), data("d2", &[new.address]));
+    eventually("traffic to the new endpoint", async || {
+        get(address, "/").await.unwrap().1 == "new"
+    })
+    .await;
+    assert_eq!(operator.served("1a").await.reloads, 0);
+}
+
+#[tokio::test]
+async fn a_killed_master_is_replaced_within_two_seconds() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, agent) = Agent::start(&nginx);
+    let (address, shop) = (free_address(), Backend::start("shop").await);
+    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
+    operator.served("1a").await;
+    let (master, workers) = (agent.master().unwrap(), agent.workers());
+
+    let begun = Instant::now();
+    kill_process(master, Signal::KILL).unwrap();
+    eventually("another master", async || {
+        agent.master().is_some_and(|other| other != master)
+    })
+    .await;
+    eventually("none of the workers of before", async || {
+        agent.workers().iter().all(|worker| !workers.contains(worker))
+    })
+    .await;
+    eventually("a response", async || {
+        matches!(get(address, "/").await, Ok((200, _)))
+    })
+    .await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(
+        operator
+            .report("no reloads", |report| report.ready && report.reloads == 0)
+            .await
+            .config,
+        "1a"
+    );
+}
+
+#[tokio::test]
+async fn a_killed_worker_is_replaced_by_nginx_itself() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, agent) = Agent::start(&nginx);
+    let (address, shop) = (free_address(), Backend::start("shop").await);
+    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
+    operator.served("1a").await;
+    let worker = agent.workers()[0];
+    kill_process(worker, Signal::KILL).unwrap();
+    eventually("another worker", async || {
+        agent.workers().len() == 2 && !agent.workers().contains(&worker)
+    })
+    .await;
+    assert_eq!(get(address, "/").await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn a_restart_without_operator_serves_last_good() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, mut agent) = Agent::start_with(&nginx, &["--drain-timeout", "500ms"]);
+    let (address, shop) = (free_address(), Backend::start("shop").await);
+    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
+    operator.served("1a").await;
+    operator.want(
+        config("bad", address, "nonsense on;"),
+        data("d1", &[shop.address]),
+    );
+    operator.rejected("bad").await;
+
+    drop(operator);
+    agent.signal(Signal::TERM);
+    assert!(agent.wait().success());
+    assert!(get(address, "/").await.is_err());
+    agent.restart();
+    eventually("last good", async || {
+        matches!(get(address, "/").await, Ok((200, _)))
+    })
+    .await;
+    assert_eq!(get(address, "/config").await.unwrap().1, "1a");
+}
+
+#[tokio::test]
+async fn a_second_agent_in_the_same_folder_ends_at_once() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, mut agent) = Agent::start(&nginx);
+    operator
+        .report("the first agent", |report| !report.instance.is_empty())
+        .await;
+    let first = agent.supervisor();
+    let mut second = agent.second();
+    assert!(!second.wait().unwrap().success());
+    assert_eq!(agent.supervisor(), first);
+    agent.signal(Signal::TERM);
+    assert!(agent.wait().success());
+}
