@@ -1,4 +1,4 @@
-//! BackendTLSPolicy: how the gateway speaks TLS to a backend.
+//! `BackendTLSPolicy`: how the gateway speaks TLS to a backend.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::string_enum::string_enum;
 use super::{LocalObjectReference, ParentReference};
 
-/// What is wanted of a [`BackendTlsPolicy`]; see <https://gateway-api.sigs.k8s.io/reference/spec/#backendtlspolicyspec>.
+/// What is wanted of a [`BackendTlsPolicy`].
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#backendtlspolicyspec>.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "gateway.networking.k8s.io",
@@ -36,7 +38,9 @@ pub struct BackendTlsPolicySpec {
     pub options: BTreeMap<String, String>,
 }
 
-/// What a policy applies to; see <https://gateway-api.sigs.k8s.io/reference/spec/#localpolicytargetreferencewithsectionname>.
+/// What a policy applies to.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#localpolicytargetreferencewithsectionname>.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalPolicyTargetReferenceWithSectionName {
@@ -51,11 +55,13 @@ pub struct LocalPolicyTargetReferenceWithSectionName {
     pub section_name: Option<String>,
 }
 
-/// How a backend's certificate is validated; see <https://gateway-api.sigs.k8s.io/reference/spec/#backendtlspolicyvalidation>.
+/// How a backend's certificate is validated.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#backendtlspolicyvalidation>.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackendTlsPolicyValidation {
-    /// Certificates of authorities, in ConfigMaps with `ca.crt`; not beside `well_known_ca_certificates`.
+    /// Certificates of authorities, in `ConfigMaps` with `ca.crt`; not beside `well_known_ca_certificates`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ca_certificate_refs: Vec<LocalObjectReference>,
     /// Authorities that everybody knows; not beside `ca_certificate_refs`.
@@ -76,7 +82,9 @@ string_enum! {
     }
 }
 
-/// A name in a certificate: its type, and the field of that name; see <https://gateway-api.sigs.k8s.io/reference/spec/#subjectaltname>.
+/// A name in a certificate: its type, and the field of that name.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#subjectaltname>.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubjectAltName {
     /// Which of the fields below holds the name.
@@ -107,13 +115,15 @@ pub struct PolicyStatus {
     pub ancestors: Vec<PolicyAncestorStatus>,
 }
 
-/// What one controller says of a policy at one gateway; see <https://gateway-api.sigs.k8s.io/reference/spec/#policyancestorstatus>.
+/// What one controller says of a policy at one gateway.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#policyancestorstatus>.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyAncestorStatus {
     /// The gateway that the policy has an effect on.
     pub ancestor_ref: ParentReference,
-    /// Name of the controller, as in its GatewayClass.
+    /// Name of the controller, as in its `GatewayClass`.
     pub controller_name: String,
     /// One per condition type.
     #[serde(default)]

@@ -6,7 +6,9 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// A duration as it was written, for example `1h30m` or `500ms`; see <https://gateway-api.sigs.k8s.io/geps/gep-2257/>.
+/// A duration as it was written, for example `1h30m` or `500ms`.
+///
+/// See <https://gateway-api.sigs.k8s.io/geps/gep-2257/>.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Duration(pub String);

@@ -1,7 +1,7 @@
 //! What a filter of a route does to a request or its response.
 //!
-//! HTTPRoute and GRPCRoute choose among these in a `type` of their own; see [`HttpRouteFilter`](super::HttpRouteFilter)
-//! and [`GrpcRouteFilter`](super::GrpcRouteFilter).
+//! `HTTPRoute` and `GRPCRoute` choose among these in a `type` of their own; see
+//! [`HttpRouteFilter`](super::HttpRouteFilter) and [`GrpcRouteFilter`](super::GrpcRouteFilter).
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +33,9 @@ pub struct HttpHeader {
     pub value: String,
 }
 
-/// Sends a copy of requests elsewhere and ignores the answers; see <https://gateway-api.sigs.k8s.io/reference/spec/#httprequestmirrorfilter>.
+/// Sends a copy of requests elsewhere and ignores the answers.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#httprequestmirrorfilter>.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRequestMirrorFilter {
@@ -65,7 +67,9 @@ impl Fraction {
     }
 }
 
-/// Sends the client elsewhere; see <https://gateway-api.sigs.k8s.io/reference/spec/#httprequestredirectfilter>.
+/// Sends the client elsewhere.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#httprequestredirectfilter>.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRequestRedirectFilter {
@@ -94,7 +98,9 @@ impl HttpRequestRedirectFilter {
     }
 }
 
-/// Changes the request before it goes to the backend; see <https://gateway-api.sigs.k8s.io/reference/spec/#httpurlrewritefilter>.
+/// Changes the request before it goes to the backend.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#httpurlrewritefilter>.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpUrlRewriteFilter {
     /// Value of the `Host` header; that of the request where absent.
@@ -105,7 +111,9 @@ pub struct HttpUrlRewriteFilter {
     pub path: Option<HttpPathModifier>,
 }
 
-/// A new path: its type, and the field of that name; see <https://gateway-api.sigs.k8s.io/reference/spec/#httppathmodifier>.
+/// A new path: its type, and the field of that name.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#httppathmodifier>.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpPathModifier {
@@ -228,7 +236,7 @@ pub struct HttpAuthConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ForwardBodyConfig {
-    /// Most bytes that are sent; what a longer body means is the implementation's choice. Nothing where absent or 0.
+    /// Most bytes that are sent; nothing where absent or 0, and the implementation's choice for a longer body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_size: Option<i32>,
 }

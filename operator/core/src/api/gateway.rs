@@ -27,7 +27,7 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 pub struct GatewaySpec {
-    /// Name of the GatewayClass.
+    /// Name of the `GatewayClass`.
     pub gateway_class_name: String,
     /// What connections are accepted for; each with a name of its own.
     #[serde(default)]
@@ -38,7 +38,7 @@ pub struct GatewaySpec {
     /// What the objects that run the gateway look like.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub infrastructure: Option<GatewayInfrastructure>,
-    /// Which ListenerSets may add listeners, as written; read it with [`Self::allowed_listener_namespaces`].
+    /// Which `ListenerSets` may add listeners, as written; read it with [`Self::allowed_listener_namespaces`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_listeners: Option<AllowedListeners>,
     /// TLS that is not one listener's: certificates of clients, and the gateway's own towards backends.
@@ -50,7 +50,7 @@ pub struct GatewaySpec {
 }
 
 impl GatewaySpec {
-    /// Namespaces that ListenerSets may attach from; none by default.
+    /// Namespaces that `ListenerSets` may attach from; none by default.
     #[must_use]
     pub fn allowed_listener_namespaces(&self) -> &ListenerNamespaces {
         const NONE: &ListenerNamespaces = &ListenerNamespaces {
@@ -107,7 +107,7 @@ string_enum! {
 }
 
 string_enum! {
-    /// From where an address is reached; implementations have domain-prefixed values of their own (experimental channel).
+    /// From where an address is reached; implementations have domain-prefixed values too (experimental channel).
     pub enum AddressRoutability {
         /// From wherever the implementation serves.
         Unspecified = "",
@@ -126,7 +126,9 @@ string_enum! {
     }
 }
 
-/// What the objects that run the gateway look like; see <https://gateway-api.sigs.k8s.io/reference/spec/#gatewayinfrastructure>.
+/// What the objects that run the gateway look like.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#gatewayinfrastructure>.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayInfrastructure {
@@ -141,7 +143,9 @@ pub struct GatewayInfrastructure {
     pub parameters_ref: Option<LocalObjectReference>,
 }
 
-/// Which ListenerSets may add listeners; see <https://gateway-api.sigs.k8s.io/reference/spec/#allowedlisteners>.
+/// Which `ListenerSets` may add listeners.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#allowedlisteners>.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AllowedListeners {
     /// Namespaces, as written; read them with [`GatewaySpec::allowed_listener_namespaces`].
@@ -149,7 +153,9 @@ pub struct AllowedListeners {
     pub namespaces: Option<ListenerNamespaces>,
 }
 
-/// Namespaces that ListenerSets may attach from; see <https://gateway-api.sigs.k8s.io/reference/spec/#listenernamespaces>.
+/// Namespaces that `ListenerSets` may attach from.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#listenernamespaces>.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ListenerNamespaces {
     /// Which namespaces, as written; read it with [`Self::from`].
@@ -219,7 +225,9 @@ pub struct TlsPortConfig {
     pub tls: TlsConfig,
 }
 
-/// TLS settings that several listeners share; see <https://gateway-api.sigs.k8s.io/reference/spec/#tlsconfig>.
+/// TLS settings that several listeners share.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#tlsconfig>.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TlsConfig {
     /// How certificates of clients are validated; clients are not asked for one where absent.
@@ -227,11 +235,13 @@ pub struct TlsConfig {
     pub validation: Option<FrontendTlsValidation>,
 }
 
-/// How certificates of clients are validated; see <https://gateway-api.sigs.k8s.io/reference/spec/#frontendtlsvalidation>.
+/// How certificates of clients are validated.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#frontendtlsvalidation>.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FrontendTlsValidation {
-    /// Certificates of the authorities that clients are trusted by: ConfigMaps with `ca.crt`, or Secrets.
+    /// Certificates of the authorities that clients are trusted by: `ConfigMaps` with `ca.crt`, or Secrets.
     #[serde(default)]
     pub ca_certificate_refs: Vec<ObjectReference>,
     /// What happens to a client without a valid one, as written; read it with [`Self::mode`].
@@ -261,7 +271,9 @@ string_enum! {
     }
 }
 
-/// What the controller says of a [`Gateway`]; see <https://gateway-api.sigs.k8s.io/reference/spec/#gatewaystatus>.
+/// What the controller says of a [`Gateway`].
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#gatewaystatus>.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayStatus {
@@ -274,12 +286,14 @@ pub struct GatewayStatus {
     /// One per listener of the Gateway itself, in the order of the specification.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<ListenerStatus>,
-    /// How many ListenerSets are attached.
+    /// How many `ListenerSets` are attached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attached_listener_sets: Option<i32>,
 }
 
-/// An address that a gateway is reached at; see <https://gateway-api.sigs.k8s.io/reference/spec/#gatewaystatusaddress>.
+/// An address that a gateway is reached at.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#gatewaystatusaddress>.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GatewayStatusAddress {
     /// What the value is; an IP address where absent.

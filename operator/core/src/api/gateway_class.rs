@@ -1,4 +1,4 @@
-//! GatewayClass: which controller serves a Gateway.
+//! `GatewayClass`: which controller serves a Gateway.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::ParametersReference;
 
-/// What is wanted of a [`GatewayClass`]; see <https://gateway-api.sigs.k8s.io/reference/spec/#gatewayclassspec>.
+/// What is wanted of a [`GatewayClass`].
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#gatewayclassspec>.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "gateway.networking.k8s.io",

@@ -1,4 +1,4 @@
-//! GRPCRoute: where gRPC calls go.
+//! `GRPCRoute`: where gRPC calls go.
 
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,9 @@ pub struct GrpcRouteRule {
     pub session_persistence: Option<SessionPersistence>,
 }
 
-/// Calls for which all of these are true; see <https://gateway-api.sigs.k8s.io/reference/spec/#grpcroutematch>.
+/// Calls for which all of these are true.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#grpcroutematch>.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrpcRouteMatch {
     /// What service and method must be; any where absent.
@@ -126,7 +128,9 @@ impl GrpcHeaderMatch {
     }
 }
 
-/// A filter: its type, and the field of that name; see <https://gateway-api.sigs.k8s.io/reference/spec/#grpcroutefilter>.
+/// A filter: its type, and the field of that name.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#grpcroutefilter>.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GrpcRouteFilter {

@@ -1,4 +1,4 @@
-//! HTTPRoute: where HTTP requests go.
+//! `HTTPRoute`: where HTTP requests go.
 
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub struct HttpRouteSpec {
 }
 
 impl HttpRouteSpec {
-    /// Rules, of which the best match serves a request; by default one that every request matches, without backends.
+    /// Rules, of which the best match serves a request; by default one for every request, without backends.
     #[must_use]
     pub fn rules(&self) -> &[HttpRouteRule] {
         const DEFAULT: &[HttpRouteRule] = &[HttpRouteRule {
@@ -62,7 +62,9 @@ impl HttpRouteSpec {
     }
 }
 
-/// What happens to the requests that match; see <https://gateway-api.sigs.k8s.io/reference/spec/#httprouterule>.
+/// What happens to the requests that match.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#httprouterule>.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRouteRule {
@@ -107,7 +109,9 @@ impl HttpRouteRule {
     }
 }
 
-/// Requests for which all of these are true; see <https://gateway-api.sigs.k8s.io/reference/spec/#httproutematch>.
+/// Requests for which all of these are true.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#httproutematch>.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRouteMatch {
@@ -208,7 +212,9 @@ string_enum! {
     }
 }
 
-/// What a parameter of the query must be; see <https://gateway-api.sigs.k8s.io/reference/spec/#httpqueryparammatch>.
+/// What a parameter of the query must be.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#httpqueryparammatch>.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpQueryParamMatch {
     /// How it is compared, as written; read it with [`Self::match_type`].
@@ -264,7 +270,9 @@ string_enum! {
     }
 }
 
-/// A filter: its type, and the field of that name; see <https://gateway-api.sigs.k8s.io/reference/spec/#httproutefilter>.
+/// A filter: its type, and the field of that name.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#httproutefilter>.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRouteFilter {

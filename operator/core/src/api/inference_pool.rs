@@ -1,4 +1,4 @@
-//! InferencePool: model servers, of which an endpoint picker chooses one for each request.
+//! `InferencePool`: model servers, of which an endpoint picker chooses one for each request.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::ParentReference;
 use super::string_enum::string_enum;
 
-/// What is wanted of an [`InferencePool`]; see <https://gateway-api-inference-extension.sigs.k8s.io/reference/spec/>.
+/// What is wanted of an [`InferencePool`].
+///
+/// See <https://gateway-api-inference-extension.sigs.k8s.io/reference/spec/>.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "inference.networking.k8s.io",
@@ -131,7 +133,7 @@ pub struct InferencePoolStatus {
 pub struct InferencePoolParentStatus {
     /// The gateway; never with a section name or port.
     pub parent_ref: ParentReference,
-    /// Name of the controller, as in its GatewayClass.
+    /// Name of the controller, as in its `GatewayClass`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub controller_name: Option<String>,
     /// One per condition type.

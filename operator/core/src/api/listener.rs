@@ -1,4 +1,4 @@
-//! Listeners: what a Gateway, and a ListenerSet for it, accepts connections for.
+//! Listeners: what a Gateway, and a `ListenerSet` for it, accepts connections for.
 //!
 //! The reference has the types twice, as `Listener` and `ListenerEntry`, with the same fields; here they are one.
 
@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::string_enum::string_enum;
 use super::{GATEWAY_GROUP, HttpExternalAuthFilter, LocalObjectReference, SecretObjectReference};
 
-/// A port, protocol and hostname to accept connections for; see <https://gateway-api.sigs.k8s.io/reference/spec/#listener>.
+/// A port, protocol and hostname to accept connections for.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#listener>.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Listener {
@@ -41,7 +43,7 @@ impl Listener {
         self.allowed_routes.as_ref().map_or(&[], |allowed| &allowed.kinds)
     }
 
-    /// Namespaces that routes may attach from; by default only that of the Gateway or ListenerSet.
+    /// Namespaces that routes may attach from; by default only that of the Gateway or `ListenerSet`.
     #[must_use]
     pub fn allowed_namespaces(&self) -> &RouteNamespaces {
         const SAME: &RouteNamespaces = &RouteNamespaces {
@@ -117,7 +119,9 @@ pub struct AllowedRoutes {
     pub kinds: Vec<RouteGroupKind>,
 }
 
-/// Namespaces that routes may attach from; see <https://gateway-api.sigs.k8s.io/reference/spec/#routenamespaces>.
+/// Namespaces that routes may attach from.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#routenamespaces>.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RouteNamespaces {
     /// Which namespaces, as written; read it with [`Self::from`].
@@ -129,7 +133,7 @@ pub struct RouteNamespaces {
 }
 
 impl RouteNamespaces {
-    /// Which namespaces; only that of the Gateway or ListenerSet by default.
+    /// Which namespaces; only that of the Gateway or `ListenerSet` by default.
     #[must_use]
     pub fn from(&self) -> &FromNamespaces {
         self.from.as_ref().unwrap_or(&FromNamespaces::Same)
@@ -145,7 +149,7 @@ string_enum! {
         Selector = "Selector",
         /// The namespace of the object that says so.
         Same = "Same",
-        /// No namespace; only for ListenerSets.
+        /// No namespace; only for `ListenerSets`.
         None = "None",
     }
 }
@@ -200,7 +204,9 @@ string_enum! {
     }
 }
 
-/// What the controller says of one listener; see <https://gateway-api.sigs.k8s.io/reference/spec/#listenerstatus>.
+/// What the controller says of one listener.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#listenerstatus>.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerStatus {

@@ -1,4 +1,4 @@
-//! ListenerSet: listeners for a Gateway that somebody else owns.
+//! `ListenerSet`: listeners for a Gateway that somebody else owns.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Listener, ListenerStatus, ParentReference};
 
-/// What is wanted of a [`ListenerSet`]; see <https://gateway-api.sigs.k8s.io/reference/spec/#listenersetspec>.
+/// What is wanted of a [`ListenerSet`].
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#listenersetspec>.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "gateway.networking.k8s.io",
@@ -29,7 +31,9 @@ pub struct ListenerSetSpec {
     pub listeners: Vec<Listener>,
 }
 
-/// What the controller says of a [`ListenerSet`]; see <https://gateway-api.sigs.k8s.io/reference/spec/#listenersetstatus>.
+/// What the controller says of a [`ListenerSet`].
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#listenersetstatus>.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ListenerSetStatus {
     /// One per condition type.

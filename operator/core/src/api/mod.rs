@@ -13,7 +13,7 @@
 //!                        InferencePool ──endpointPickerRef──> Service
 //! ```
 //!
-//! All fields of both channels of Gateway API v1.7.0 and of InferencePool v1 are here, and every object that the
+//! All fields of both channels of Gateway API v1.7.0 and of `InferencePool` v1 are here, and every object that the
 //! schemas of those admit can be decoded:
 //!
 //! - Enumerations keep values that they do not know (`Unknown`).
@@ -24,6 +24,8 @@
 //! Structures that the reference has twice under different names with the same fields are here once ([`Listener`]).
 
 mod backend_tls_policy;
+mod byte_size;
+mod crds;
 mod duration;
 mod filter;
 mod gateway;
@@ -41,6 +43,8 @@ mod route;
 mod session_persistence;
 mod string_enum;
 mod tcp_route;
+#[cfg(test)]
+mod tests;
 mod tls_route;
 mod udp_route;
 
@@ -51,6 +55,8 @@ pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelecto
 pub use crate::with_kinds;
 
 pub use self::backend_tls_policy::*;
+pub use self::byte_size::*;
+pub use self::crds::*;
 pub use self::duration::*;
 pub use self::filter::*;
 pub use self::gateway::*;

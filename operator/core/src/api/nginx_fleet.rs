@@ -1,33 +1,21 @@
-//! NginxFleet: how the NGINX of a Gateway runs; the one kind that is ours.
+//! `NginxFleet`: how the NGINX of a Gateway runs; the one kind that is ours.
 //!
 //! The comments on fields are what `kubectl explain` prints.
 
-use std::borrow::Cow;
-
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{CustomResource, CustomResourceExt};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use kube::CustomResource;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Duration;
 use super::string_enum::string_enum;
+use super::{ByteSize, Duration};
 
 /// The API group of our own kinds.
 pub const FLOTILLA_GROUP: &str = "flotilla.dev";
 
-/// The definitions of our own kinds as YAML, ready to be applied to a cluster; the same as [`crds`].
-pub const CRDS: &str = include_str!("../../../../crds/flotilla.dev_nginxfleets.yaml");
-
-/// The definitions of our own kinds.
-#[must_use]
-pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![NginxFleet::crd()]
-}
-
 /// How the NGINX of a Gateway runs.
 ///
-/// Named by `parametersRef` of a GatewayClass, for all of its gateways, or of a Gateway's `infrastructure`. Where both
+/// Named by `parametersRef` of a `GatewayClass`, for all of its gateways, or of a Gateway's `infrastructure`. Where both
 /// name one, the Gateway's wins field by field.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -235,7 +223,7 @@ pub struct NginxRealIp {
     #[schemars(length(max = 256))]
     pub trusted_cidrs: Option<Vec<String>>,
 
-    /// Where they say the address: Header, or ProxyProtocol, which every listener then expects of every client.
+    /// Where they say the address: Header, or `ProxyProtocol`, which every listener then expects of every client.
     /// Default: Header.
     /// NGINX: <https://nginx.org/en/docs/http/ngx_http_realip_module.html#real_ip_header>.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -319,63 +307,12 @@ field_by_field!(NginxRealIp {
     recursive
 });
 
-/// A number of bytes as it was written: `1048576`, or as a quantity `1Mi`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum ByteSize {
-    /// A number.
-    Bytes(i64),
-    /// A number with a suffix of Kubernetes' quantities; not NGINX's, whose `1m` would be a thousandth there.
-    Quantity(String),
-}
-
-impl ByteSize {
-    /// The pattern that the API server checks; as in Kubernetes, `M` is a million and `Mi` is 1,048,576.
-    pub const PATTERN: &str = "^[0-9]{1,12}(k|M|G|Ki|Mi|Gi)?$";
-
-    /// The number of bytes; `None` where the text is no such quantity, the number is negative or the product too large.
-    #[must_use]
-    pub fn bytes(&self) -> Option<u64> {
-        match self {
-            Self::Bytes(bytes) => u64::try_from(*bytes).ok(),
-            Self::Quantity(text) => {
-                let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-                let (digits, suffix) = text.split_at(digits);
-                let unit = match suffix {
-                    "" => 1,
-                    "k" => 1_000,
-                    "M" => 1_000_000,
-                    "G" => 1_000_000_000,
-                    "Ki" => 1 << 10,
-                    "Mi" => 1 << 20,
-                    "Gi" => 1 << 30,
-                    _ => return None,
-                };
-                digits.parse::<u64>().ok()?.checked_mul(unit)
-            }
-        }
-    }
-}
-
-impl JsonSchema for ByteSize {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "ByteSize".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "x-kubernetes-int-or-string": true, "minimum": 0, "pattern": Self::PATTERN })
-    }
-}
-
-/// What the operator says of an [`NginxFleet`].
+/// What the operator says of the settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NginxFleetStatus {
     /// Whether the settings make sense (Accepted), and what is wrong with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
@@ -409,41 +346,5 @@ mod tests {
             "ipv6": false,
         }));
         assert_eq!(gateway.or(class), both);
-    }
-
-    #[test]
-    fn sizes_are_bytes_or_quantities() {
-        let bytes = |text: &str| ByteSize::Quantity(text.to_owned()).bytes();
-        assert_eq!(ByteSize::Bytes(0).bytes(), Some(0));
-        assert_eq!(ByteSize::Bytes(-1).bytes(), None);
-        assert_eq!(bytes("1048576"), Some(1_048_576));
-        assert_eq!(bytes("8Mi"), Some(8 * 1_048_576));
-        assert_eq!(bytes("8M"), Some(8_000_000));
-        assert_eq!(bytes("8m"), None);
-        assert_eq!(bytes("Mi"), None);
-        assert_eq!(bytes("99999999999999999Gi"), None);
-    }
-
-    /// The committed YAML is what users install; `UPDATE_GOLDEN=1 cargo test -p operator-core` writes it anew.
-    #[test]
-    fn committed_crds_are_those_of_the_types() {
-        let wanted: String = crds()
-            .iter()
-            .map(|crd| {
-                format!(
-                    "---\n{}",
-                    serde_saphyr::to_string(crd).expect("a definition encodes")
-                )
-            })
-            .collect();
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            let path = concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/../../crds/flotilla.dev_nginxfleets.yaml"
-            );
-            std::fs::write(path, &wanted).expect("the checkout can be written");
-        } else {
-            similar_asserts::assert_eq!(CRDS, wanted);
-        }
     }
 }

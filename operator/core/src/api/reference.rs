@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The API group of Gateway API's own kinds.
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 
-/// The API group of InferencePool.
+/// The API group of `InferencePool`.
 pub const INFERENCE_GROUP: &str = "inference.networking.k8s.io";
 
 /// An object in the namespace of the one that names it.
@@ -72,7 +72,7 @@ impl SecretObjectReference {
     }
 }
 
-/// What requests can be sent to: a Service, an InferencePool, or a kind of somebody else's.
+/// What requests can be sent to: a Service, an `InferencePool`, or a kind of somebody else's.
 ///
 /// See <https://gateway-api.sigs.k8s.io/reference/spec/#backendobjectreference>.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -128,7 +128,7 @@ impl BackendRef {
     }
 }
 
-/// What a route or a ListenerSet attaches to, and which part of it.
+/// What a route or a `ListenerSet` attaches to, and which part of it.
 ///
 /// See <https://gateway-api.sigs.k8s.io/reference/spec/#parentreference>.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! ReferenceGrant: which objects of other namespaces may refer to objects of this one.
+//! `ReferenceGrant`: which objects of other namespaces may refer to objects of this one.
 
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,9 @@ pub struct ReferenceGrantSpec {
     pub to: Vec<ReferenceGrantTo>,
 }
 
-/// All objects of a kind and namespace; see <https://gateway-api.sigs.k8s.io/reference/spec/#referencegrantfrom>.
+/// All objects of a kind and namespace.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#referencegrantfrom>.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ReferenceGrantFrom {
     /// API group; empty for the core group.

@@ -63,13 +63,15 @@ pub struct RouteStatus {
     pub parents: Vec<RouteParentStatus>,
 }
 
-/// What one controller says of a route at one parent; see <https://gateway-api.sigs.k8s.io/reference/spec/#routeparentstatus>.
+/// What one controller says of a route at one parent.
+///
+/// See <https://gateway-api.sigs.k8s.io/reference/spec/#routeparentstatus>.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteParentStatus {
     /// The parent, exactly as the route refers to it.
     pub parent_ref: ParentReference,
-    /// Name of the controller, as in its GatewayClass.
+    /// Name of the controller, as in its `GatewayClass`.
     pub controller_name: String,
     /// One per condition type.
     #[serde(default)]

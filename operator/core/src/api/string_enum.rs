@@ -80,6 +80,10 @@ macro_rules! string_enum {
 pub(crate) use string_enum;
 
 #[cfg(test)]
+#[allow(
+    unreachable_pub,
+    reason = "the macro makes public types, here in a private module"
+)]
 mod tests {
     string_enum! {
         /// Two sizes.

@@ -1,4 +1,4 @@
-//! TCPRoute: where TCP connections go.
+//! `TCPRoute`: where TCP connections go.
 
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! TLSRoute: where TLS connections go.
+//! `TLSRoute`: where TLS connections go.
 
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};

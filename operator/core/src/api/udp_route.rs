@@ -1,4 +1,4 @@
-//! UDPRoute: where UDP datagrams go.
+//! `UDPRoute`: where UDP datagrams go.
 
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
