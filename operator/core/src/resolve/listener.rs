@@ -1,9 +1,17 @@
 //! Listeners, of Gateways and ListenerSets alike.
 
 use crate::{
+    api::{self, FrontendTlsConfig, GATEWAY_GROUP, ListenerTlsConfig, ProtocolType, TlsModeType},
     config::ClientValidation,
-    generation::Pem,
     object::ObjectKey,
+    resolve::{
+        certificate::Certificate,
+        client_validation,
+        finding::{Finding, reasons},
+        grant::Referrer,
+        lookup::{Dangling, Lookup},
+        namespaces::Namespaces,
+    },
     syntax::Hostname,
 };
 
@@ -14,14 +22,22 @@ pub struct Listener {
     pub owner: ListenerOwner,
     /// Its name, unique in its owner.
     pub name: String,
-    /// The port that clients connect to.
+    /// The port that clients connect to; 0 where it is none.
     pub port: u16,
+    /// What clients speak.
+    pub protocol: ProtocolType,
     /// Hosts that it takes; `None` for all.
     pub hostname: Option<Hostname>,
     /// How it ends TLS; `None` for a protocol without.
     pub tls: Option<ListenerTls>,
+    /// Kinds of routes of [`GATEWAY_GROUP`] that may attach; empty if we serve none that it allows.
+    pub kinds: Vec<&'static str>,
+    /// Namespaces that routes may attach from.
+    pub namespaces: Namespaces,
     /// Whether it takes traffic: nothing is wrong with it that would keep it from doing so.
     pub serves: bool,
+    /// What is wrong with it.
+    pub findings: ListenerFindings,
 }
 
 /// Whose listener it is.
@@ -43,13 +59,262 @@ pub struct ListenerTls {
     pub client: Option<ClientValidation>,
 }
 
-/// A server certificate.
-#[derive(Clone, Debug)]
-pub struct Certificate {
-    /// The Secret that holds it.
-    pub secret: ObjectKey,
-    /// Hosts that it is for, from its subject alternative names.
-    pub hosts: Vec<Hostname>,
-    /// Chain and key.
-    pub pem: Pem,
+/// What is wrong with a listener, by condition.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerFindings {
+    /// Why it is not accepted.
+    pub refusals: Vec<Finding<ListenerRefusal>>,
+    /// Which other listener it cannot be told from.
+    pub conflict: Option<Finding<Conflict>>,
+    /// References that lead nowhere; the rest of the listener is served as far as possible.
+    pub unresolved: Vec<Finding<UnresolvedReference>>,
+    /// Another listener with TLS of the port that has hosts in common with it, if there is one.
+    pub overlap: Option<String>,
+    /// What it asks for that has no effect.
+    pub notes: Vec<String>,
+}
+
+reasons! {
+    /// Why a listener is not accepted.
+    ///
+    /// See <https://gateway-api.sigs.k8s.io/reference/spec/#listenerconditionreason>.
+    pub enum ListenerRefusal {
+        /// The port cannot be listened on.
+        PortUnavailable = "PortUnavailable",
+        /// We do not speak that.
+        UnsupportedProtocol = "UnsupportedProtocol",
+        /// No client could be verified.
+        NoValidCaCertificate = "NoValidCACertificate",
+        /// A field has a value that we cannot serve.
+        UnsupportedValue = "UnsupportedValue",
+    }
+}
+
+reasons! {
+    /// Why a listener cannot be told from another.
+    pub enum Conflict {
+        /// Both take the same hosts.
+        HostnameConflict = "HostnameConflict",
+        /// Both have the same port for different protocols.
+        ProtocolConflict = "ProtocolConflict",
+    }
+}
+
+reasons! {
+    /// Why a reference of a listener leads nowhere.
+    pub enum UnresolvedReference {
+        /// A certificate does not exist or cannot be used.
+        InvalidCertificateRef = "InvalidCertificateRef",
+        /// A kind of routes cannot attach.
+        InvalidRouteKinds = "InvalidRouteKinds",
+        /// The other namespace does not permit it.
+        RefNotPermitted = "RefNotPermitted",
+        /// The certificate of an authority does not exist or cannot be used.
+        InvalidCaCertificateRef = "InvalidCACertificateRef",
+        /// The certificate of an authority is asked of a kind that holds none.
+        InvalidCaCertificateKind = "InvalidCACertificateKind",
+    }
+}
+
+/// What a listener is resolved in.
+pub struct ListenerContext<'a> {
+    /// Whose it is.
+    pub owner: ListenerOwner,
+    /// The object that it is written in.
+    pub from: Referrer<'a>,
+    /// The Gateway that serves it.
+    pub gateway: Referrer<'a>,
+    /// The Gateway's settings for TLS with clients.
+    pub frontend: Option<&'a FrontendTlsConfig>,
+}
+
+impl Listener {
+    /// What a listener means by itself; how it gets along with others is for
+    /// [`conflict`](crate::resolve::conflict).
+    pub fn resolve(lookup: &mut Lookup<'_>, context: &ListenerContext<'_>, listener: &api::Listener) -> Self {
+        let mut findings = ListenerFindings::default();
+        let port = port(listener.port, &mut findings);
+        let kinds = kinds(listener, &mut findings);
+        let hostname = hostname(listener, &mut findings);
+        check_values(listener, &mut findings);
+        let tls =
+            (listener.protocol == ProtocolType::Https).then(|| tls(lookup, context, listener, &mut findings));
+        let allowed = listener.allowed_namespaces();
+        let mut listener = Self {
+            owner: context.owner.clone(),
+            name: listener.name.clone(),
+            port,
+            protocol: listener.protocol.clone(),
+            hostname,
+            tls,
+            kinds,
+            namespaces: Namespaces::new(allowed.from(), allowed.selector.as_ref(), context.from.namespace),
+            serves: false,
+            findings,
+        };
+        listener.decide();
+        listener
+    }
+
+    /// Decides whether the listener serves, from its findings.
+    pub(crate) fn decide(&mut self) {
+        let tls = self.tls.as_ref();
+        self.serves = self.findings.refusals.is_empty()
+            && self.findings.conflict.is_none()
+            && tls.is_none_or(|tls| !tls.certificates.is_empty());
+    }
+}
+
+fn port(port: i32, findings: &mut ListenerFindings) -> u16 {
+    let valid = u16::try_from(port).ok().filter(|port| *port != 0);
+    if valid.is_none() {
+        let message = format!("port {port} is not from 1 to 65535");
+        let refusal = Finding::new(ListenerRefusal::PortUnavailable, message);
+        findings.refusals.push(refusal);
+    }
+    valid.unwrap_or_default()
+}
+
+fn hostname(listener: &api::Listener, findings: &mut ListenerFindings) -> Option<Hostname> {
+    let written = listener.hostname.as_deref().filter(|name| !name.is_empty())?;
+    let hostname = Hostname::new(written);
+    if hostname.is_none() {
+        let message = format!("hostname {written:?} is no DNS name, nor one with * as its first label");
+        findings.refuse_value(message);
+    }
+    hostname
+}
+
+/// Kinds of routes that may attach: those of the protocol that we serve, as far as the listener allows them.
+fn kinds(listener: &api::Listener, findings: &mut ListenerFindings) -> Vec<&'static str> {
+    let served: &[&'static str] = match listener.protocol {
+        ProtocolType::Http | ProtocolType::Https => &["HTTPRoute"],
+        ProtocolType::Tls | ProtocolType::Tcp | ProtocolType::Udp | ProtocolType::Unknown(_) => &[],
+    };
+    let allowed = listener.allowed_kinds();
+    if allowed.is_empty() {
+        return served.to_vec();
+    }
+    let mut kinds = Vec::new();
+    for allowed in allowed {
+        let same = |served: &&&str| allowed.group() == GATEWAY_GROUP && allowed.kind == **served;
+        match served.iter().find(same) {
+            Some(kind) => kinds.push(*kind),
+            None => findings.unresolved.push(Finding::new(
+                UnresolvedReference::InvalidRouteKinds,
+                format!(
+                    "allowedRoutes has {} of group {:?}; for protocol {} it can have {}",
+                    allowed.kind,
+                    allowed.group(),
+                    listener.protocol,
+                    if served.is_empty() {
+                        "nothing yet".to_owned()
+                    } else {
+                        served.join(", ")
+                    }
+                ),
+            )),
+        }
+    }
+    kinds.dedup();
+    kinds
+}
+
+/// Refuses what we cannot serve, where going on without it would serve what nobody asked for.
+fn check_values(listener: &api::Listener, findings: &mut ListenerFindings) {
+    let protocol = &listener.protocol;
+    match protocol {
+        ProtocolType::Http | ProtocolType::Https => {}
+        ProtocolType::Tls | ProtocolType::Tcp | ProtocolType::Udp => {
+            let message = format!("protocol {protocol} is not supported yet; HTTP and HTTPS are");
+            findings
+                .refusals
+                .push(Finding::new(ListenerRefusal::UnsupportedProtocol, message));
+        }
+        ProtocolType::Unknown(unknown) => {
+            let message = format!("protocol {unknown:?} is not supported; HTTP and HTTPS are");
+            findings
+                .refusals
+                .push(Finding::new(ListenerRefusal::UnsupportedProtocol, message));
+        }
+    }
+    if *protocol == ProtocolType::Http && listener.tls.is_some() {
+        findings.refuse_value(
+            "tls has no place in a listener of protocol HTTP; HTTPS would be one for it".to_owned(),
+        );
+    }
+    if listener
+        .filters
+        .as_ref()
+        .is_some_and(|filters| !filters.requests.is_empty())
+    {
+        findings.refuse_value("filters of listeners are not supported yet".to_owned());
+    }
+    if let api::FromNamespaces::Unknown(from) = listener.allowed_namespaces().from() {
+        findings.refuse_value(format!(
+            "allowedRoutes.namespaces.from is {from:?}; it can be All, Same, or Selector"
+        ));
+    }
+}
+
+/// How a listener of protocol HTTPS ends TLS.
+fn tls(
+    lookup: &mut Lookup<'_>,
+    context: &ListenerContext<'_>,
+    listener: &api::Listener,
+    findings: &mut ListenerFindings,
+) -> ListenerTls {
+    let default = ListenerTlsConfig::default();
+    let config = listener.tls.as_ref().unwrap_or(&default);
+    if *config.mode() != TlsModeType::Terminate {
+        findings.refuse_value(format!(
+            "tls.mode is {}; with protocol HTTPS it can be Terminate",
+            config.mode()
+        ));
+    }
+    for option in config.options.keys() {
+        findings
+            .notes
+            .push(format!("tls.options has {option:?}, which means nothing here"));
+    }
+    if config.certificate_refs.is_empty() {
+        findings.unresolved.push(Finding::new(
+            UnresolvedReference::InvalidCertificateRef,
+            "tls.certificateRefs is empty; a listener of protocol HTTPS needs a certificate",
+        ));
+    }
+    let mut certificates = Vec::new();
+    for reference in &config.certificate_refs {
+        match Certificate::resolve(lookup, context.from, reference) {
+            Ok(certificate) => certificates.push(certificate),
+            Err(dangling) => findings.unresolved.push(unresolved(dangling)),
+        }
+    }
+    let frontend = context
+        .frontend
+        .map(|frontend| client_validation::resolve(lookup, context.gateway, frontend, listener.port))
+        .unwrap_or_default();
+    findings.refusals.extend(frontend.refusals);
+    findings.unresolved.extend(frontend.unresolved);
+    ListenerTls {
+        certificates,
+        client: frontend.client,
+    }
+}
+
+fn unresolved(dangling: Dangling) -> Finding<UnresolvedReference> {
+    let (reason, message) = match dangling {
+        Dangling::NotPermitted(message) => (UnresolvedReference::RefNotPermitted, message),
+        Dangling::WrongKind(message) | Dangling::Invalid(message) => {
+            (UnresolvedReference::InvalidCertificateRef, message)
+        }
+    };
+    Finding::new(reason, format!("tls.certificateRefs: {message}"))
+}
+
+impl ListenerFindings {
+    pub(crate) fn refuse_value(&mut self, message: String) {
+        self.refusals
+            .push(Finding::new(ListenerRefusal::UnsupportedValue, message));
+    }
 }

@@ -1,0 +1,172 @@
+//! Listeners of a Gateway that cannot be told from each other.
+//!
+//! See "Distinct Listeners" in <https://gateway-api.sigs.k8s.io/reference/spec/#gatewayspec> and
+//! <https://gateway-api.sigs.k8s.io/geps/gep-1713/#listener-conflicts>.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    api::ProtocolType,
+    resolve::{
+        finding::Finding,
+        listener::{Conflict, Listener, ListenerOwner, ListenerRefusal},
+    },
+    syntax::Hostname,
+};
+
+/// Marks the listeners that are in conflict, and decides anew which ones serve.
+///
+/// The listeners are in order of precedence, those of one owner together. Of the listeners of one object all that are
+/// in conflict lose, for none may be picked as the winner; between objects the one of higher precedence wins. A
+/// protocol that we do not serve loses against one that we do, whoever asks for it.
+pub(super) fn mark(listeners: &mut [Listener]) {
+    let mut ports = BTreeMap::<u16, Vec<usize>>::new();
+    for (index, listener) in listeners.iter().enumerate() {
+        if makes_sense(listener) {
+            ports.entry(listener.port).or_default().push(index);
+        }
+    }
+    for port in ports.values() {
+        for (index, conflict) in conflicts(listeners, port) {
+            listeners[index].findings.conflict = Some(conflict);
+        }
+    }
+    for listener in listeners.iter_mut() {
+        listener.decide();
+    }
+    for port in ports.values() {
+        for (index, other) in overlaps(listeners, port) {
+            listeners[index].findings.overlap = Some(other);
+        }
+    }
+}
+
+/// Whether the port, protocol and hostname of a listener mean something, so that it can be compared with others.
+///
+/// UDP has ports of its own.
+fn makes_sense(listener: &Listener) -> bool {
+    let mut refusals = listener.findings.refusals.iter().map(|refusal| refusal.reason);
+    let comparable = |reason| {
+        matches!(
+            reason,
+            ListenerRefusal::UnsupportedProtocol | ListenerRefusal::NoValidCaCertificate
+        )
+    };
+    let known = !matches!(listener.protocol, ProtocolType::Udp | ProtocolType::Unknown(_));
+    known && refusals.all(comparable)
+}
+
+/// The conflicts between the listeners of one port, by position of the loser.
+fn conflicts(listeners: &[Listener], port: &[usize]) -> Vec<(usize, Finding<Conflict>)> {
+    let served = |index: &usize| {
+        matches!(
+            listeners[*index].protocol,
+            ProtocolType::Http | ProtocolType::Https
+        )
+    };
+    let (served, others): (Vec<usize>, Vec<usize>) = port.iter().copied().partition(served);
+    let mut conflicts = Vec::new();
+    let mut claims = Claims::default();
+    for rivals in served.chunk_by(|left, right| listeners[*left].owner == listeners[*right].owner) {
+        let mut winners = Vec::new();
+        for index in rivals {
+            match claims.conflict(&listeners[*index]) {
+                Some(conflict) => conflicts.push((*index, conflict)),
+                None => winners.push(&listeners[*index]),
+            }
+        }
+        for index in rivals {
+            let listener = &listeners[*index];
+            let mut others = winners.iter().filter(|other| !std::ptr::eq(**other, listener));
+            let lost = conflicts.iter().any(|(loser, _)| loser == index);
+            let conflict = others.find_map(|other| conflict_between(listener, other));
+            if let (Some(conflict), false) = (conflict, lost) {
+                conflicts.push((*index, conflict));
+            }
+        }
+        for winner in winners {
+            claims.add(winner);
+        }
+    }
+    for index in others {
+        let conflict = claims.conflict(&listeners[index]);
+        conflicts.extend(conflict.map(|conflict| (index, conflict)));
+    }
+    conflicts
+}
+
+/// What the listeners of higher precedence have of a port.
+#[derive(Default)]
+struct Claims<'a> {
+    /// The first of them, whose protocol the port has.
+    first: Option<&'a Listener>,
+    /// Who has which hosts.
+    hosts: BTreeMap<Option<&'a Hostname>, &'a Listener>,
+}
+
+impl<'a> Claims<'a> {
+    fn add(&mut self, listener: &'a Listener) {
+        self.first.get_or_insert(listener);
+        self.hosts.entry(listener.hostname.as_ref()).or_insert(listener);
+    }
+
+    fn conflict(&self, listener: &Listener) -> Option<Finding<Conflict>> {
+        let rivals = [self.first, self.hosts.get(&listener.hostname.as_ref()).copied()];
+        let mut rivals = rivals.into_iter().flatten();
+        rivals.find_map(|rival| conflict_between(listener, rival))
+    }
+}
+
+/// The conflict between two listeners of one port.
+fn conflict_between(listener: &Listener, rival: &Listener) -> Option<Finding<Conflict>> {
+    let Listener { port, hostname, .. } = listener;
+    let who = name(rival);
+    if listener.protocol != rival.protocol {
+        let message = format!("{who} has port {port} for protocol {}", rival.protocol);
+        Some(Finding::new(Conflict::ProtocolConflict, message))
+    } else if listener.hostname == rival.hostname {
+        let hosts = hostname.as_ref().map_or("all hosts", Hostname::as_str);
+        let message = format!("{who} takes {hosts} on port {port}");
+        Some(Finding::new(Conflict::HostnameConflict, message))
+    } else {
+        None
+    }
+}
+
+/// What to call a listener in messages about another.
+fn name(listener: &Listener) -> String {
+    match &listener.owner {
+        ListenerOwner::Gateway => format!("listener {} of the Gateway", listener.name),
+        ListenerOwner::ListenerSet(key) => format!("listener {} of ListenerSet {key}", listener.name),
+    }
+}
+
+/// The listeners with TLS of one port that have hosts in common with another, which is named.
+///
+/// See <https://gateway-api.sigs.k8s.io/geps/gep-3567/>.
+fn overlaps(listeners: &[Listener], port: &[usize]) -> Vec<(usize, String)> {
+    let with_tls = |index: &&usize| listeners[**index].serves && listeners[**index].tls.is_some();
+    let by_hostname: BTreeMap<Option<Hostname>, usize> = port
+        .iter()
+        .filter(with_tls)
+        .map(|index| (listeners[*index].hostname.clone(), *index))
+        .collect();
+    let mut overlaps = Vec::new();
+    for (hostname, index) in &by_hostname {
+        let Some(hostname) = hostname else { continue };
+        let covering = covering(hostname).map(Some).chain([None]);
+        for other in covering.filter_map(|hostname| by_hostname.get(&hostname)) {
+            overlaps.push((*index, name(&listeners[*other])));
+            overlaps.push((*other, name(&listeners[*index])));
+        }
+    }
+    overlaps
+}
+
+/// The wildcards that cover a hostname, without itself.
+fn covering(hostname: &Hostname) -> impl Iterator<Item = Hostname> {
+    let name = hostname.as_str();
+    let name = name.strip_prefix("*.").unwrap_or(name);
+    name.match_indices('.')
+        .filter_map(|(dot, _)| Hostname::new(&format!("*{}", &name[dot..])))
+}
