@@ -23,6 +23,7 @@ pub mod client;
 pub mod echo;
 pub mod load;
 pub mod loopback;
+pub mod manifests;
 pub mod nginx;
 pub mod process;
 pub mod random;

@@ -19,8 +19,9 @@ use tokio::time::sleep;
 
 use crate::{
     client::{Answer, Request, Target},
+    echo::Echo,
     loopback::Loopback,
-    nginx,
+    manifests, nginx,
     process::{Process, end_gateways, gateway_processes},
     workspace::{Binaries, Profile},
 };
@@ -33,6 +34,9 @@ const GLANCE: Duration = Duration::from_millis(10);
 
 /// The last octet of the operator's admin address; its gateways count from 1.
 const ADMIN_HOST: u8 = 250;
+
+/// Where backends listen; see [`Standalone::echo`].
+const BACKEND_PORT: u16 = 3000;
 
 /// How many lines of each log a failed test shows.
 const LINES_SHOWN: usize = 40;
@@ -101,6 +105,35 @@ impl Standalone {
     /// The folder in which the operator keeps its state.
     pub fn state(&self) -> PathBuf {
         self.folder.path().join("state")
+    }
+
+    /// Starts a backend at an address of the test's own: 100 to 249, and port 3000.
+    pub async fn echo(&self, name: &str, host: u8) -> Result<Echo> {
+        Echo::start(name, self.loopback.socket(host, BACKEND_PORT)).await
+    }
+
+    /// Starts a backend and makes it the only endpoint of a Service of the same name; see
+    /// [`manifests::service`].
+    pub async fn backend(&self, name: &str, host: u8) -> Result<Echo> {
+        let echo = self.echo(name, host).await?;
+        self.apply(
+            &format!("service-{name}.yaml"),
+            &manifests::service(name, &[echo.address()]),
+        )?;
+        Ok(echo)
+    }
+
+    /// Waits until the Gateway `default/edge` is programmed, and returns where its port 8080 is served.
+    pub async fn edge(&self) -> Result<Target> {
+        Ok(Target::http(self.gateway("default", "edge", 8080).await?))
+    }
+
+    /// The workers of NGINX that serve, oldest first: they change exactly when NGINX is reloaded.
+    pub fn workers(&self) -> Vec<Process> {
+        let is_worker = |process: &Process| process.command_line().starts_with("nginx: worker process");
+        let mut processes = self.gateway_processes();
+        processes.retain(|process| is_worker(process) && !process.command_line().contains("shutting down"));
+        processes
     }
 
     /// Creates or replaces a manifest in one step.

@@ -1,0 +1,143 @@
+//! What users get wrong: each mistake is said, and everything else is served.
+
+use anyhow::{Result, ensure};
+use e2e::{
+    certificates::Certificate,
+    client::Target,
+    echo::Echo,
+    manifests::{EDGE, route, route_to},
+    standalone::{Standalone, eventually},
+};
+
+/// A gateway that serves `good.example`.
+async fn good() -> Result<(Standalone, Echo, Target)> {
+    let route = route_to("good.example", "shop");
+    let standalone = Standalone::start(&[("edge.yaml", EDGE), ("good.yaml", &route)]).await?;
+    let backend = standalone.backend("shop", 100).await?;
+    let edge = standalone.edge().await?;
+    eventually(async || edge.get("good.example", "/").await?.seen()).await?;
+    Ok((standalone, backend, edge))
+}
+
+/// Shows that edits are served still.
+async fn serves_on(standalone: &Standalone, edge: &Target) -> Result<()> {
+    edge.get("good.example", "/").await?.seen()?;
+    standalone.apply("next.yaml", &route_to("next.example", "shop"))?;
+    eventually(async || edge.get("next.example", "/").await?.seen()).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn file_that_does_not_parse_keeps_its_objects() -> Result<()> {
+    let (standalone, _backend, edge) = good().await?;
+    for broken in [
+        "{",
+        "kind: [",
+        "\u{0}",
+        "kind: Pizza\napiVersion: v1\n",
+        "- 1\n- 2\n",
+        "kind: HTTPRoute\nspec: 1\n",
+    ] {
+        standalone.apply("good.yaml", broken)?;
+        standalone.apply("other.yaml", broken)?;
+        edge.get("good.example", "/").await?.seen()?;
+    }
+    standalone.apply("good.yaml", "{")?;
+    serves_on(&standalone, &edge).await
+}
+
+#[tokio::test]
+async fn reference_that_leads_nowhere_is_a_condition() -> Result<()> {
+    let (standalone, _backend, edge) = good().await?;
+    for (name, backend, reason, words) in [
+        (
+            "service",
+            "name: none, port: 80",
+            "BackendNotFound",
+            "default/none",
+        ),
+        ("port", "name: shop, port: 8443", "BackendNotFound", "8443"),
+        (
+            "grant",
+            "name: shop, namespace: other, port: 80",
+            "RefNotPermitted",
+            "other/shop",
+        ),
+        (
+            "kind",
+            "group: example.com, kind: Pizza, name: shop, port: 80",
+            "InvalidKind",
+            "Pizza",
+        ),
+    ] {
+        let rules = format!("hostnames: [{name}.example], rules: [{{ backendRefs: [{{ {backend} }}] }}]");
+        standalone.apply(&format!("{name}.yaml"), &route(name, &rules))?;
+        let condition = standalone
+            .condition(("HTTPRoute", "default", name), "ResolvedRefs", "False")
+            .await?;
+        assert_eq!(condition.reason, reason, "{condition:?}");
+        assert!(condition.message.contains(words), "{condition:?}");
+        eventually(async || {
+            let answer = edge.get(&format!("{name}.example"), "/").await?;
+            ensure!(answer.status == 500, "{answer}");
+            Ok(())
+        })
+        .await?;
+    }
+    serves_on(&standalone, &edge).await
+}
+
+#[tokio::test]
+async fn certificate_that_is_none_fails_its_listener_alone() -> Result<()> {
+    let [one, other] = [(); 2].map(|()| Certificate::self_signed(&["shop.example"]));
+    let unfit = Certificate {
+        key: other.key,
+        ..one.clone()
+    };
+    let text = Certificate {
+        certificate: "no certificate".to_owned(),
+        ..one
+    };
+    let (standalone, _backend, edge) = good().await?;
+    let listeners = EDGE.to_owned()
+        + "    - { name: unfit, protocol: HTTPS, port: 8443, hostname: a.example, tls: { certificateRefs: [{ name: unfit }] } }\n"
+        + "    - { name: text, protocol: HTTPS, port: 8443, hostname: b.example, tls: { certificateRefs: [{ name: text }] } }\n";
+    standalone.apply("unfit.yaml", &unfit.secret("default", "unfit"))?;
+    standalone.apply("text.yaml", &text.secret("default", "text"))?;
+    standalone.apply("edge.yaml", &listeners)?;
+    let condition = standalone
+        .condition(("Gateway", "default", "edge"), "ResolvedRefs", "False")
+        .await?;
+    assert_eq!(condition.reason, "InvalidCertificateRef", "{condition:?}");
+    serves_on(&standalone, &edge).await
+}
+
+#[tokio::test]
+async fn odd_strings_break_nothing() -> Result<()> {
+    let (standalone, _backend, edge) = good().await?;
+    let long = "x".repeat(10_000);
+    let odd = [
+        format!(
+            "hostnames: [odd.example], rules: [{{ matches: [{{ headers: [{{ name: x-a, value: {long} }}] }}] }}]"
+        ),
+        r#"hostnames: ["a\u0000b.example"], rules: [{}]"#.to_owned(),
+        r#"hostnames: ["a;b{}.example"], rules: [{}]"#.to_owned(),
+        r#"rules: [{ matches: [{ path: { value: "/a\n} http {" } }] }]"#.to_owned(),
+        r#"rules: [{ matches: [{ path: { type: RegularExpression, value: "/(" } }] }]"#.to_owned(),
+        r#"rules: [{ matches: [{ path: { type: RegularExpression, value: "/(?<n>a)\\k<n>" } }] }]"#
+            .to_owned(),
+        r#"rules: [{ matches: [{ path: { type: RegularExpression, value: "/(a+)+$" } }] }]"#.to_owned(),
+        r#"rules: [{ filters: [{ type: ResponseHeaderModifier, responseHeaderModifier:
+            { set: [{ name: x-a, value: "$http_host \"quoted\" ${x} \\" }] } }] }]"#
+            .to_owned(),
+    ];
+    for (number, spec) in odd.iter().enumerate() {
+        standalone.apply(
+            &format!("odd-{number}.yaml"),
+            &route(&format!("odd-{number}"), spec),
+        )?;
+    }
+    serves_on(&standalone, &edge).await?;
+    standalone.programmed("default", "edge").await?;
+    Ok(())
+}
