@@ -19,7 +19,7 @@ impl ByteSize {
     /// The pattern that the API server checks; as in Kubernetes, `M` is a million and `Mi` is 1,048,576.
     pub const PATTERN: &str = "^[0-9]{1,12}(k|M|G|Ki|Mi|Gi)?$";
 
-    /// The number of bytes; `None` where the text is no such quantity, the number is negative or the product too large.
+    /// The number of bytes; `None` where the text is no such quantity, or the number negative or too large.
     #[must_use]
     pub fn bytes(&self) -> Option<u64> {
         match self {

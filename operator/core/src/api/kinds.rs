@@ -1,6 +1,6 @@
 //! The one list of the kinds that the operator watches.
 
-/// Calls a macro with one line per watched kind: the field that holds its objects, its type, its kind as written.
+/// Calls a macro with one line per watched kind: the field that holds its objects, its type, its kind.
 ///
 /// Snapshot, stores and watches are made from it, so that a kind added here is a kind everywhere:
 ///

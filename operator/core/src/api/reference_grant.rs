@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// What a [`ReferenceGrant`] allows: everything in `from` may refer to everything in `to`.
 ///
+/// Before v1.6 an object could lack it altogether; such a grant is not read, and allows nothing anyway.
+///
 /// See <https://gateway-api.sigs.k8s.io/reference/spec/#referencegrantspec>.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(

@@ -1,6 +1,6 @@
 //! Enumerations that decode any string, because tomorrow's value must not make today's object unreadable.
 
-/// Defines an enumeration of strings whose last variant, `Unknown`, keeps a value that has no variant of its own.
+/// Defines an enumeration of strings whose last variant, `Unknown`, keeps a value that no other stands for.
 ///
 /// What to do with an unknown value is a decision for whoever reads the field (mostly: the condition
 /// `UnsupportedValue`), so decoding never fails over it and encoding gives back what was read.
