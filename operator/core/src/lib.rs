@@ -2,6 +2,8 @@
 
 pub mod api;
 pub mod config;
+pub mod data;
+pub mod explain;
 pub mod generation;
 pub mod infra;
 pub mod object;

@@ -13,6 +13,17 @@ pub struct Upstream {
     pub port: u16,
 }
 
+impl Upstream {
+    /// Service of the SRV query that NGINX makes for an upstream's domain, without its underscore.
+    pub const SERVICE: &str = "e";
+
+    /// The domain that the upstream of that name resolves, without the final dot.
+    #[must_use]
+    pub fn domain(name: Id) -> String {
+        format!("{name}.endpoints.flotilla")
+    }
+}
+
 /// What endpoints speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Protocol {

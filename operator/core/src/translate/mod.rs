@@ -18,6 +18,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use serde::Serialize;
 
 pub use precedence::{Candidate, candidates};
+pub(crate) use server::{certificate_file, owner};
 
 use crate::{
     config::Config,

@@ -1,10 +1,15 @@
 //! Which servers a port has: one for each hostname that somebody asks for.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Binding, action::Scene, location, precedence::candidates};
 use crate::{
     config::{Certificates, Config, Listen, Misdirected, Server, ServerTls},
+    object::ObjectKey,
     resolve::{HttpRoute, Listener, listener::ListenerTls},
     syntax::Hostname,
 };
@@ -30,7 +35,10 @@ pub(super) fn add_port(config: &mut Config, port: u16, listeners: &[Behind<'_>],
     let tls = listeners.iter().any(|behind| behind.listener.tls.is_some());
     let mut catch_all = false;
     for Precedence(hostname) in hostnames {
-        let (number, owner) = owner(listeners, hostname.as_ref());
+        let all = listeners.iter().map(|behind| behind.listener).enumerate();
+        let (number, _) =
+            owner(all, hostname.as_ref()).expect("the listener that asks for a hostname covers it");
+        let owner = &listeners[number];
         if !hostnames_behind(owner).any(|name| name == hostname) {
             continue;
         }
@@ -79,7 +87,7 @@ pub(super) fn add_port(config: &mut Config, port: u16, listeners: &[Behind<'_>],
 struct Precedence(Option<Hostname>);
 
 impl Ord for Precedence {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+    fn cmp(&self, other: &Self) -> Ordering {
         match (&self.0, &other.0) {
             (Some(left), Some(right)) => left.cmp(right),
             (left, right) => left.is_none().cmp(&right.is_none()),
@@ -88,7 +96,7 @@ impl Ord for Precedence {
 }
 
 impl PartialOrd for Precedence {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
@@ -104,24 +112,23 @@ fn hostnames_behind<'a>(behind: &'a Behind<'_>) -> impl Iterator<Item = Option<H
     std::iter::once(own.cloned()).chain(common.map(Some))
 }
 
-/// The most specific listener that covers a hostname, with its number.
-fn owner<'a, 'b>(listeners: &'a [Behind<'b>], hostname: Option<&Hostname>) -> (usize, &'a Behind<'b>) {
-    let covers = |behind: &Behind<'_>| match (&behind.listener.hostname, hostname) {
+/// The most specific of some numbered listeners that covers a hostname; `None` if none does.
+pub(crate) fn owner<'a>(
+    listeners: impl Iterator<Item = (usize, &'a Listener)>,
+    hostname: Option<&Hostname>,
+) -> Option<(usize, &'a Listener)> {
+    let covering = listeners.filter(|(_, listener)| match (&listener.hostname, hostname) {
         (Some(own), Some(hostname)) => own.covers(hostname),
         (own, _) => own.is_none(),
-    };
-    let covering = listeners.iter().enumerate().filter(|(_, behind)| covers(behind));
-    covering
-        .min_by_key(|(_, behind)| Precedence(behind.listener.hostname.clone()))
-        .expect("the listener that asks for a hostname covers it")
+    });
+    covering.min_by_key(|(_, listener)| Precedence(listener.hostname.clone()))
 }
 
 fn terminate(tls: &ListenerTls, listener: Option<usize>) -> ServerTls {
-    let file = |secret: &crate::object::ObjectKey| certificate_file(secret);
     let mut by_host = Vec::new();
     for certificate in tls.certificates.iter().skip(1) {
         let hosts = certificate.hosts.iter().cloned();
-        by_host.extend(hosts.map(|host| (host, file(&certificate.secret))));
+        by_host.extend(hosts.map(|host| (host, certificate_file(&certificate.secret))));
     }
     if let (Some(first), false) = (tls.certificates.first(), by_host.is_empty()) {
         by_host.extend(
@@ -129,7 +136,7 @@ fn terminate(tls: &ListenerTls, listener: Option<usize>) -> ServerTls {
                 .hosts
                 .iter()
                 .cloned()
-                .map(|host| (host, file(&first.secret))),
+                .map(|host| (host, certificate_file(&first.secret))),
         );
     }
     by_host.sort();
@@ -137,7 +144,7 @@ fn terminate(tls: &ListenerTls, listener: Option<usize>) -> ServerTls {
     let default = tls
         .certificates
         .first()
-        .map(|certificate| file(&certificate.secret))
+        .map(|certificate| certificate_file(&certificate.secret))
         .unwrap_or_default();
     ServerTls::Terminate {
         certificates: Certificates { default, by_host },
@@ -147,7 +154,7 @@ fn terminate(tls: &ListenerTls, listener: Option<usize>) -> ServerTls {
 }
 
 /// Name of the file that holds the certificate of a Secret; no two Secrets share one, as names have no underscore.
-pub(crate) fn certificate_file(secret: &crate::object::ObjectKey) -> String {
+pub(crate) fn certificate_file(secret: &ObjectKey) -> String {
     format!("{}_{}.pem", secret.namespace, secret.name)
 }
 
@@ -158,7 +165,7 @@ fn nobody(listen: Listen, tls: bool) -> Server {
         hostname: None,
         tls: tls.then_some(ServerTls::Reject),
         locations: Vec::new(),
-        internal: std::collections::BTreeMap::new(),
+        internal: BTreeMap::new(),
     }
 }
 

@@ -1,0 +1,166 @@
+//! What changes without a reload: endpoints and certificates.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use serde_json::json;
+
+use crate::{
+    config::{Config, Upstream},
+    generation::{Data, Endpoints, Pem},
+    object::ObjectKey,
+    resolve::Gateway,
+    snapshot::Snapshot,
+    syntax::digest,
+    translate::certificate_file,
+};
+
+/// EndpointSlices by the Service that they belong to.
+#[derive(Debug)]
+pub struct Slices<'a>(BTreeMap<ObjectKey, Vec<&'a EndpointSlice>>);
+
+impl<'a> Slices<'a> {
+    /// All slices of the snapshot.
+    #[must_use]
+    pub fn new(snapshot: &'a Snapshot) -> Self {
+        let mut slices = BTreeMap::<ObjectKey, Vec<&EndpointSlice>>::new();
+        for (key, slice) in &snapshot.endpoint_slices {
+            let labels = slice.metadata.labels.as_ref();
+            if let Some(service) = labels.and_then(|labels| labels.get("kubernetes.io/service-name")) {
+                slices
+                    .entry(ObjectKey::new(&key.namespace, service))
+                    .or_default()
+                    .push(slice);
+            }
+        }
+        Self(slices)
+    }
+
+    /// Addresses of the ready endpoints of a Service's port, by their port, in order.
+    ///
+    /// An endpoint is ready unless it says otherwise, see
+    /// <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#conditions>.
+    fn ready(&self, service: &ObjectKey, port_name: &str) -> BTreeMap<u16, Vec<String>> {
+        let mut ready = BTreeMap::<u16, Vec<String>>::new();
+        for slice in self.0.get(service).into_iter().flatten() {
+            let ports = slice.ports.iter().flatten();
+            let named = ports.filter(|port| port.name.as_deref().unwrap_or_default() == port_name);
+            for port in named.filter_map(|port| u16::try_from(port.port?).ok()) {
+                for endpoint in slice.endpoints.iter().flatten() {
+                    let conditions = endpoint.conditions.as_ref();
+                    if conditions.and_then(|conditions| conditions.ready) != Some(false) {
+                        let addresses = endpoint.addresses.iter();
+                        let addresses =
+                            addresses.filter(|address| address.parse::<std::net::IpAddr>().is_ok());
+                        ready.entry(port).or_default().extend(addresses.cloned());
+                    }
+                }
+            }
+        }
+        ready.retain(|_, addresses| {
+            addresses.sort();
+            addresses.dedup();
+            !addresses.is_empty()
+        });
+        ready
+    }
+}
+
+/// The data of a gateway whose NGINX runs on `config`.
+#[must_use]
+pub fn data(gateway: &Gateway, config: &Config, snapshot: &Snapshot, slices: &Slices<'_>) -> Data {
+    let endpoints: Vec<Endpoints> = config
+        .upstreams
+        .iter()
+        .map(|(id, upstream)| Endpoints {
+            name: Upstream::domain(*id),
+            ports: ports(upstream, snapshot, slices),
+        })
+        .collect();
+    let mut certificates = BTreeMap::<String, Pem>::new();
+    for tls in gateway
+        .listeners
+        .iter()
+        .filter(|listener| listener.serves)
+        .filter_map(|listener| listener.tls.as_ref())
+    {
+        let files = tls.certificates.iter();
+        certificates.extend(files.map(|file| (certificate_file(&file.secret), file.pem.clone())));
+    }
+    let content = json!([endpoints, certificates]).to_string();
+    Data {
+        version: digest([content.as_bytes()]),
+        endpoints,
+        certificates,
+    }
+}
+
+fn ports(upstream: &Upstream, snapshot: &Snapshot, slices: &Slices<'_>) -> BTreeMap<u16, Vec<String>> {
+    let key = ObjectKey::new(&upstream.namespace, &upstream.service);
+    let name = snapshot
+        .services
+        .get(&key)
+        .and_then(|service| port_name(service, upstream.port));
+    name.map(|name| slices.ready(&key, name)).unwrap_or_default()
+}
+
+/// Name of a Service's port, which its endpoints' ports share; empty where it has none.
+fn port_name(service: &Service, port: u16) -> Option<&str> {
+    let ports = service.spec.as_ref()?.ports.as_ref()?;
+    let port = ports.iter().find(|candidate| candidate.port == i32::from(port))?;
+    Some(port.name.as_deref().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn slices_of(slice: &str) -> BTreeMap<u16, Vec<String>> {
+        let slice: EndpointSlice = serde_saphyr::from_str(slice).expect("an EndpointSlice");
+        let mut snapshot = Snapshot::default();
+        snapshot
+            .endpoint_slices
+            .insert(ObjectKey::of(&slice), Arc::new(slice));
+        Slices::new(&snapshot).ready(&ObjectKey::new("default", "shop"), "http")
+    }
+
+    #[test]
+    fn endpoints_that_are_not_ready_are_left_out() {
+        let ready = slices_of(
+            r"
+            apiVersion: discovery.k8s.io/v1
+            kind: EndpointSlice
+            metadata: {namespace: default, name: shop-1, labels: {kubernetes.io/service-name: shop}}
+            addressType: IPv4
+            ports: [{name: http, port: 8080}, {name: metrics, port: 9090}]
+            endpoints:
+            - addresses: [198.18.0.2]
+            - addresses: [198.18.0.1]
+              conditions: {ready: true}
+            - addresses: [198.18.0.3]
+              conditions: {ready: false}
+            ",
+        );
+        assert_eq!(
+            ready,
+            BTreeMap::from([(8080, vec!["198.18.0.1".to_owned(), "198.18.0.2".to_owned()])])
+        );
+    }
+
+    #[test]
+    fn addresses_that_are_names_are_left_out() {
+        let ready = slices_of(
+            r"
+            apiVersion: discovery.k8s.io/v1
+            kind: EndpointSlice
+            metadata: {namespace: default, name: shop-1, labels: {kubernetes.io/service-name: shop}}
+            addressType: FQDN
+            ports: [{name: http, port: 8080}]
+            endpoints: [{addresses: [shop.example.com]}]
+            ",
+        );
+        assert_eq!(ready, BTreeMap::new());
+    }
+}

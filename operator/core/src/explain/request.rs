@@ -1,0 +1,194 @@
+use std::fmt;
+
+use crate::syntax::Hostname;
+
+/// A request, as far as routing looks at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// In upper case.
+    pub method: String,
+    /// `http` or `https`.
+    pub scheme: String,
+    /// Host without its port, in lower case.
+    pub host: String,
+    /// Port of the URL, or the scheme's own.
+    pub port: u16,
+    /// Path as NGINX matches it: percent-decoded and without dot segments.
+    pub path: Vec<u8>,
+    /// What stands after the question mark; empty if nothing does.
+    pub query: String,
+    /// Names in lower case, with values.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Why a text is no request, in words for the one who wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestError(String);
+
+impl Request {
+    /// Reads `METHOD URL`, such as `GET https://shop.example.com:8443/cart?id=1`, and headers as `name: value`.
+    pub fn parse<'a>(line: &str, headers: impl IntoIterator<Item = &'a str>) -> Result<Self, RequestError> {
+        let error = |what: &str| {
+            RequestError(format!(
+                "{what} in {line:?}; write it like GET http://host:port/path"
+            ))
+        };
+        let (method, url) = line.trim().split_once(' ').unwrap_or(("GET", line.trim()));
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| error("no http:// or https://"))?;
+        let default = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return Err(error("neither http nor https")),
+        };
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (
+                host,
+                port.parse().map_err(|_| error("no port number after the host"))?,
+            ),
+            _ => (authority, default),
+        };
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let path =
+            normalized(path).ok_or_else(|| error("a path above the root, or a broken percent-encoding"))?;
+        let headers = headers.into_iter().map(header).collect::<Result<_, _>>()?;
+        Ok(Self {
+            method: method.to_ascii_uppercase(),
+            scheme: scheme.to_owned(),
+            host: host.to_ascii_lowercase(),
+            port,
+            path,
+            query: query.to_owned(),
+            headers,
+        })
+    }
+
+    /// The host as a name; `None` for an address or anything else that no hostname covers.
+    #[must_use]
+    pub fn hostname(&self) -> Option<Hostname> {
+        Hostname::new(&self.host).filter(|hostname| !hostname.is_wildcard())
+    }
+
+    /// The value of a header, several lines joined by `, `; `None` if it is absent.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        let values: Vec<&str> = self
+            .headers
+            .iter()
+            .filter(|(header, _)| header == name)
+            .map(|(_, value)| value.as_str())
+            .collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    }
+
+    /// The decoded value of the first query parameter of that name; `None` if it is absent.
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<Vec<u8>> {
+        let parameters = self.query.split('&').filter(|parameter| !parameter.is_empty());
+        let mut pairs = parameters.map(|parameter| parameter.split_once('=').unwrap_or((parameter, "")));
+        let decoded = |text: &str| decoded(&text.replace('+', " "));
+        pairs
+            .find(|(parameter, _)| decoded(parameter) == name.as_bytes())
+            .map(|(_, value)| decoded(value))
+    }
+}
+
+fn header(line: &str) -> Result<(String, String), RequestError> {
+    let (name, value) = line.split_once(':').ok_or_else(|| {
+        RequestError(format!(
+            "no colon in the header {line:?}; write it like name: value"
+        ))
+    })?;
+    Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+}
+
+/// A path as NGINX matches it: percent-decoded, dot segments resolved, slashes as they are.
+fn normalized(path: &str) -> Option<Vec<u8>> {
+    let mut segments: Vec<Vec<u8>> = Vec::new();
+    let decoded = decoded(path);
+    let mut rest = decoded
+        .strip_prefix(b"/")
+        .unwrap_or(&decoded)
+        .split(|byte| *byte == b'/')
+        .peekable();
+    while let Some(segment) = rest.next() {
+        let last = rest.peek().is_none();
+        match segment {
+            b"." => {}
+            b".." => {
+                segments.pop()?;
+            }
+            segment => {
+                segments.push(segment.to_vec());
+                continue;
+            }
+        }
+        if last {
+            segments.push(Vec::new());
+        }
+    }
+    let mut path = Vec::new();
+    for segment in segments {
+        path.push(b'/');
+        path.extend(segment);
+    }
+    Some(if path.is_empty() { b"/".to_vec() } else { path })
+}
+
+/// The bytes that a percent-encoded text stands for; a percent sign that encodes nothing stands for itself.
+fn decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits =
+            digits.filter(|digits| byte == b'%' && digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(decoded) => {
+                bytes.push(decoded);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    bytes
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_without_a_port_has_its_schemes() {
+        let request = Request::parse("GET https://Shop.example.com/a%20b/../c?x=1", []).expect("a request");
+        assert_eq!((request.host.as_str(), request.port), ("shop.example.com", 443));
+        assert_eq!(
+            (request.path.as_slice(), request.query.as_str()),
+            (b"/c".as_slice(), "x=1")
+        );
+    }
+
+    #[test]
+    fn only_the_first_parameter_of_a_name_counts() {
+        let request = Request::parse("GET http://a/?%61=b%2B+c&a=d", []).expect("a request");
+        assert_eq!(request.query("a"), Some(b"b+ c".to_vec()));
+    }
+
+    #[test]
+    fn a_path_above_the_root_is_refused() {
+        assert!(Request::parse("GET http://a/..", []).is_err());
+    }
+}
