@@ -9,20 +9,33 @@
 //! condition, and the rest goes on.
 
 pub mod attach;
-pub mod backend;
+mod backend;
 pub mod certificate;
 pub mod class;
-pub mod filter;
+mod client_validation;
+mod conflict;
+mod cors;
+mod filter;
+pub mod finding;
 pub mod fleet;
 pub mod gateway;
 pub mod grant;
+mod header_modifier;
+mod limit;
 pub mod listener;
-pub mod matching;
+mod lookup;
+mod matching;
+mod mirror;
+pub mod mistake;
+pub mod namespaces;
+mod parent;
+mod redirect;
 pub mod route;
+mod rule;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use attach::Attachments;
+pub use attach::{Attachment, Attachments};
 pub use gateway::Gateway;
 pub use listener::{Listener, ListenerOwner};
 pub use route::{Backend, BackendTarget, Filters, HttpRoute, Match, Mirror, PathMatch, Rule};

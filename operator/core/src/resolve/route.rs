@@ -1,14 +1,24 @@
 //! Routes, checked and in types that cannot be wrong.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use k8s_openapi::jiff::Timestamp;
 
+use super::{
+    backend::Backends,
+    grant::Grants,
+    mistake::{Mistake, Mistakes, quoted},
+    rule::rule,
+};
 use crate::{
+    api::{self, Route},
     config::{Condition, Cors, HeaderChanges, Protocol, Upstream},
     object::ObjectKey,
+    snapshot::Snapshot,
     syntax::{Hostname, Path, Pattern},
 };
 
-/// An HTTPRoute.
+/// An `HTTPRoute`.
 #[derive(Debug)]
 pub struct HttpRoute {
     /// Which one.
@@ -19,6 +29,8 @@ pub struct HttpRoute {
     pub hostnames: Vec<Hostname>,
     /// The rules that can be served, in the route's order.
     pub rules: Vec<Rule>,
+    /// What is wrong with it.
+    pub mistakes: Mistakes,
 }
 
 /// A rule of a route.
@@ -140,10 +152,69 @@ pub enum BackendTarget {
     Unresolved,
 }
 
-/// Every HTTPRoute.
-pub(super) fn resolve(
-    _snapshot: &crate::snapshot::Snapshot,
-    _grants: &super::grant::Grants,
-) -> std::collections::BTreeMap<ObjectKey, std::sync::Arc<HttpRoute>> {
-    std::collections::BTreeMap::new()
+/// Every `HTTPRoute`.
+#[must_use]
+pub fn resolve(snapshot: &Snapshot, grants: &Grants<'_>) -> BTreeMap<ObjectKey, Arc<HttpRoute>> {
+    let backends = Backends::new(snapshot, grants);
+    let resolved = |(key, route): (&ObjectKey, &Arc<api::HttpRoute>)| {
+        (key.clone(), Arc::new(resolve_route(key, route, &backends)))
+    };
+    snapshot.http_routes.iter().map(resolved).collect()
+}
+
+fn resolve_route(key: &ObjectKey, route: &api::HttpRoute, backends: &Backends<'_>) -> HttpRoute {
+    let mut mistakes = Mistakes::default();
+    let mut hostnames = Vec::with_capacity(route.spec.hostnames.len());
+    for (index, hostname) in route.spec.hostnames.iter().enumerate() {
+        match Hostname::new(hostname) {
+            Some(hostname) => hostnames.push(hostname),
+            None => mistakes.hostnames.push(Mistake::unsupported(
+                format!("hostnames[{index}]"),
+                format!(
+                    "{} is not a DNS name, nor one whose first label is *",
+                    quoted(hostname)
+                ),
+            )),
+        }
+    }
+    hostnames.sort();
+    hostnames.dedup();
+    if route.spec.use_default_gateways.is_some() {
+        mistakes.ignored.push(Mistake::unsupported(
+            "useDefaultGateways",
+            "is not supported yet and has no effect; name the Gateways in parentRefs",
+        ));
+    }
+    let written = route.spec.rules().iter().enumerate();
+    let rules: Vec<Rule> = written
+        .filter_map(|(index, written)| rule(index, written, &key.namespace, backends, &mut mistakes))
+        .collect();
+    HttpRoute {
+        key: key.clone(),
+        created: route.created().map(|created| created.0),
+        hostnames,
+        rules,
+        mistakes,
+    }
+}
+
+impl HttpRoute {
+    /// The mistake that leaves nothing of the route to serve; `None` where something is left.
+    ///
+    /// A route whose hostnames are all invalid must not become one for all hosts.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Mistake> {
+        let no_host = self
+            .hostnames
+            .is_empty()
+            .then_some(())
+            .and(self.mistakes.hostnames.first());
+        let no_rule = self
+            .rules
+            .iter()
+            .all(|rule| rule.refused)
+            .then_some(())
+            .and(self.mistakes.rules.first());
+        no_host.or(no_rule)
+    }
 }

@@ -1,0 +1,232 @@
+//! Parents of routes, and whom they let in.
+
+use std::collections::BTreeMap;
+
+use super::{
+    gateway::{Gateway, ListenerSet},
+    listener::{Listener, ListenerOwner},
+    mistake::{Mistake, RouteReason, quoted},
+};
+use crate::{
+    api::{GATEWAY_GROUP, ParentReference, ProtocolType},
+    object::ObjectKey,
+    snapshot::Snapshot,
+    syntax::Hostname,
+};
+
+/// Every parent of ours that routes can refer to.
+pub(super) struct Parents<'a> {
+    snapshot: &'a Snapshot,
+    gateways: BTreeMap<&'a ObjectKey, Parent<'a>>,
+    listener_sets: BTreeMap<&'a ObjectKey, Parent<'a>>,
+}
+
+/// A Gateway or a `ListenerSet`, with its own listeners and no others.
+pub(super) struct Parent<'a> {
+    kind: &'static str,
+    key: &'a ObjectKey,
+    listeners: Vec<Place<'a>>,
+}
+
+/// A listener and where it is.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// The Gateway that serves it.
+    pub(super) gateway: &'a ObjectKey,
+    /// Its position in the Gateway's `listeners`.
+    pub(super) position: usize,
+    listener: &'a Listener,
+}
+
+/// A route that asks to be let in.
+pub(super) struct Applicant<'a> {
+    /// Such as `HTTPRoute`.
+    pub(super) kind: &'static str,
+    /// Namespace of the route.
+    pub(super) namespace: &'a str,
+    /// Hostnames of the route; empty for all that the listener has.
+    pub(super) hostnames: &'a [Hostname],
+}
+
+impl<'a> Parents<'a> {
+    /// The parents among Gateways and `ListenerSet`s of ours.
+    pub(super) fn new(
+        snapshot: &'a Snapshot,
+        gateways: &'a BTreeMap<ObjectKey, Gateway>,
+        listener_sets: &'a BTreeMap<ObjectKey, ListenerSet>,
+    ) -> Self {
+        let mut parents = Self {
+            snapshot,
+            gateways: BTreeMap::new(),
+            listener_sets: BTreeMap::new(),
+        };
+        for key in listener_sets.keys() {
+            parents.listener_sets.insert(
+                key,
+                Parent {
+                    kind: "ListenerSet",
+                    key,
+                    listeners: Vec::new(),
+                },
+            );
+        }
+        for (key, gateway) in gateways {
+            let mut own = Vec::new();
+            for (position, listener) in gateway.listeners.iter().enumerate() {
+                let place = Place {
+                    gateway: key,
+                    position,
+                    listener,
+                };
+                match &listener.owner {
+                    ListenerOwner::Gateway => own.push(place),
+                    ListenerOwner::ListenerSet(owner) => {
+                        parents
+                            .listener_sets
+                            .entry(owner)
+                            .and_modify(|parent| parent.listeners.push(place));
+                    }
+                }
+            }
+            parents.gateways.insert(
+                key,
+                Parent {
+                    kind: "Gateway",
+                    key,
+                    listeners: own,
+                },
+            );
+        }
+        parents
+    }
+
+    /// The parent that a route in `namespace` refers to; `None` if it is not ours.
+    pub(super) fn get(&self, reference: &ParentReference, namespace: &str) -> Option<&Parent<'a>> {
+        let parents = match (reference.group(), reference.kind()) {
+            (GATEWAY_GROUP, "Gateway") => &self.gateways,
+            (GATEWAY_GROUP, "ListenerSet") => &self.listener_sets,
+            _ => return None,
+        };
+        parents.get(&ObjectKey::new(
+            reference.namespace.as_deref().unwrap_or(namespace),
+            reference.name.as_str(),
+        ))
+    }
+
+    /// The listeners of a parent that let a route in, or why none does.
+    ///
+    /// See <https://gateway-api.sigs.k8s.io/reference/spec/#parentreference>. A listener whose certificates are
+    /// missing lets routes in all the same; one that is not accepted, or in conflict with another, does not.
+    pub(super) fn judge(
+        &self,
+        parent: &Parent<'a>,
+        reference: &ParentReference,
+        applicant: &Applicant<'_>,
+    ) -> Result<Vec<Place<'a>>, Mistake> {
+        let mut places = parent.listeners.clone();
+        places.retain(|place| is_meant(place.listener, reference));
+        if places.is_empty() {
+            return Err(parent.has_no_such_listener(reference));
+        }
+        places.retain(|place| is_in_force(place.listener));
+        if places.is_empty() {
+            let problem = format!("no listener of {parent} that is asked for is accepted; see its status");
+            return Err(Mistake::new(RouteReason::NoMatchingParent, "", problem));
+        }
+        places.retain(|place| lets_in(place.listener, applicant.kind));
+        if places.is_empty() {
+            let problem = format!(
+                "no listener of {parent} that is asked for lets a route of kind {} attach; see protocol and \
+                 allowedRoutes.kinds there",
+                applicant.kind
+            );
+            return Err(Mistake::new(RouteReason::NotAllowedByListeners, "", problem));
+        }
+        places.retain(|place| {
+            place
+                .listener
+                .namespaces
+                .contain(applicant.namespace, self.snapshot)
+        });
+        if places.is_empty() {
+            let problem = format!(
+                "no listener of {parent} that is asked for lets routes of namespace {} attach; see \
+                 allowedRoutes.namespaces there",
+                applicant.namespace
+            );
+            return Err(Mistake::new(RouteReason::NotAllowedByListeners, "", problem));
+        }
+        places.retain(|place| meet(place.listener.hostname.as_ref(), applicant.hostnames));
+        if places.is_empty() {
+            let problem =
+                format!("no listener of {parent} that is asked for has a hostname in common with the route");
+            return Err(Mistake::new(
+                RouteReason::NoMatchingListenerHostname,
+                "hostnames",
+                problem,
+            ));
+        }
+        Ok(places)
+    }
+}
+
+impl std::fmt::Display for Parent<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} {}", self.kind, self.key)
+    }
+}
+
+impl Parent<'_> {
+    fn has_no_such_listener(&self, reference: &ParentReference) -> Mistake {
+        let name = reference
+            .section_name
+            .as_deref()
+            .map(|name| format!(" named {}", quoted(name)));
+        let port = reference.port.map(|port| format!(" on port {port}"));
+        let (name, port) = (name.unwrap_or_default(), port.unwrap_or_default());
+        let existing = self
+            .listeners
+            .iter()
+            .map(|Place { listener, .. }| format!("{}:{}", listener.name, listener.port));
+        let existing: Vec<String> = existing.collect();
+        let existing = match existing.as_slice() {
+            [] => "it has none of its own".to_owned(),
+            existing => format!("it has {}", existing.join(", ")),
+        };
+        Mistake::new(
+            RouteReason::NoMatchingParent,
+            "parentRefs",
+            format!("{self} has no listener{name}{port}; {existing}"),
+        )
+    }
+}
+
+fn is_meant(listener: &Listener, reference: &ParentReference) -> bool {
+    let named = reference.section_name.as_deref().filter(|name| !name.is_empty());
+    named.is_none_or(|name| name == listener.name)
+        && reference.port.is_none_or(|port| port == i32::from(listener.port))
+}
+
+fn is_in_force(listener: &Listener) -> bool {
+    listener.findings.refusals.is_empty() && listener.findings.conflict.is_none()
+}
+
+/// Whether routes of that kind may attach; those that we do not serve may so far as the protocol is theirs.
+fn lets_in(listener: &Listener, kind: &str) -> bool {
+    match (kind, &listener.protocol) {
+        ("GRPCRoute", ProtocolType::Http | ProtocolType::Https)
+        | ("TLSRoute", ProtocolType::Tls)
+        | ("TCPRoute", ProtocolType::Tcp)
+        | ("UDPRoute", ProtocolType::Udp) => true,
+        _ => listener.kinds.contains(&kind),
+    }
+}
+
+/// Whether a listener and a route have hosts in common; either may be for all hosts.
+fn meet(listener: Option<&Hostname>, route: &[Hostname]) -> bool {
+    let Some(listener) = listener else { return true };
+    route.is_empty()
+        || route
+            .iter()
+            .any(|hostname| listener.intersection(hostname).is_some())
+}
