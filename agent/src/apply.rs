@@ -329,7 +329,7 @@ impl Gateway {
             failure => Refusal::new(with_causes(failure)),
         };
         let Refusal { message, file, line } = refusal;
-        warn!(version, message, file, line, "not served");
+        warn!(version, reason = message, file, line, "not served");
         let rejection = Some(Rejection {
             config: version,
             message,

@@ -238,7 +238,7 @@ fn agent_conf(prefix: &Prefix, addition: &Addition<'_>) -> String {
     };
     format!(
         "# Written by flotilla-agent.\n\
-         resolver {resolvers} valid=1s;\n\
+         resolver {resolvers};\n\
          resolver_timeout 2s;\n\
          server {{\n    \
              listen \"unix:{socket}\";\n    \
@@ -361,10 +361,7 @@ mod tests {
             counts_connections: false,
         };
         let text = agent_conf(&prefix, &addition);
-        assert!(
-            text.contains("resolver 127.0.0.1:5301 [::1]:5302 valid=1s;"),
-            "{text}"
-        );
+        assert!(text.contains("resolver 127.0.0.1:5301 [::1]:5302;"), "{text}");
         assert!(text.contains("return 200 \"$pid 1f2e 3\\n\";"), "{text}");
         assert!(!text.contains("$connections"), "{text}");
     }

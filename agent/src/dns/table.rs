@@ -11,8 +11,11 @@ use proto::fleet::Endpoints;
 
 use super::Question;
 
-/// NGINX asks again after this many seconds.
-const TTL: u32 = 1;
+/// With no more services than this, answers are good for the moment only.
+///
+/// NGINX asks again one second after the last answer has expired. TTL 0 therefore means that a change takes at most
+/// one second, TTL 1 two; but 1,000 services with TTL 0 are 3,000 queries a second.
+const FRESH_SERVICES: usize = 250;
 
 /// What `server NAME service=SERVICE resolve` asks for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +35,8 @@ impl fmt::Display for Upstream {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
     nodes: BTreeMap<Name, Node>,
+    /// In seconds.
+    ttl: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -54,13 +59,15 @@ impl Table {
                 problems.push(problem);
             }
         }
+        let is_service = |node: &&Node| matches!(node, Node::Service(_));
+        table.ttl = u32::from(table.nodes.values().filter(is_service).count() > FRESH_SERVICES);
         (table, problems)
     }
 
     /// The records of a name, none where it has none of the type; absent when there is no such name.
     #[must_use]
     pub fn records(&self, (name, kind): &Question) -> Option<Vec<Record>> {
-        let record = |data| Record::from_rdata(name.clone(), TTL, data);
+        let record = |data| Record::from_rdata(name.clone(), self.ttl, data);
         Some(match (self.nodes.get(name)?, kind) {
             (Node::Service(ports), RecordType::SRV) => ports
                 .iter()
@@ -170,7 +177,7 @@ mod tests {
         let answer = records(&table, "_e._tcp.shop.default", RecordType::SRV).unwrap();
         assert_eq!(
             answer,
-            ["1 0 1 8080 p8080.shop.default.", "1 0 1 9090 p9090.shop.default."]
+            ["0 0 1 8080 p8080.shop.default.", "0 0 1 9090 p9090.shop.default."]
         );
     }
 
@@ -179,16 +186,28 @@ mod tests {
         let (table, _) = Table::new(&[shop()]);
         assert_eq!(
             records(&table, "p8080.shop.default", RecordType::A).unwrap(),
-            ["1 10.0.0.1", "1 10.0.0.2"]
+            ["0 10.0.0.1", "0 10.0.0.2"]
         );
         assert_eq!(
             records(&table, "P8080.SHOP.default", RecordType::AAAA).unwrap(),
-            ["1 fd00::1"]
+            ["0 fd00::1"]
         );
         assert_eq!(
             records(&table, "p9090.shop.default", RecordType::AAAA).unwrap(),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn many_services_are_asked_for_less_often() {
+        let names = |count| {
+            (0..count).map(|number| Endpoints {
+                name: format!("{number}.default"),
+                ..shop()
+            })
+        };
+        let ttl = |count| Table::new(&names(count).collect::<Vec<_>>()).0.ttl;
+        assert_eq!((ttl(FRESH_SERVICES), ttl(FRESH_SERVICES + 1)), (0, 1));
     }
 
     #[test]

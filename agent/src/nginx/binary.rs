@@ -178,6 +178,8 @@ impl Binary {
             "-p",
         ]);
         command.arg(self.prefix.path()).current_dir(self.prefix.path());
+        // NGINX takes this variable for a list of sockets to inherit, while people put its path there.
+        command.env_remove("NGINX");
         command
     }
 

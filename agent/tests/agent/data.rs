@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use crate::setting::{Agent, Backend, Load, config, data, eventually, free_address, get, nginx};
 
 /// How long NGINX may go on with endpoints as they were.
-const PROPAGATION: Duration = Duration::from_millis(2500);
+const PROPAGATION: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn endpoints_come_and_go_without_a_reload_or_a_failed_request() {

@@ -70,7 +70,7 @@ async fn serve(stream: TcpStream, name: &str, rest: Arc<Notify>) -> std::io::Res
         if request.starts_with("GET /slow ") {
             stream.flush().await?;
             // Whoever waits for longer has a test that fails.
-            let _ = tokio::time::timeout(Duration::from_secs(60), rest.notified()).await;
+            let _ = tokio::time::timeout(Duration::from_mins(1), rest.notified()).await;
         }
         stream.write_all(second.as_bytes()).await?;
     }

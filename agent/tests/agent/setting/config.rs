@@ -9,7 +9,7 @@ use proto::fleet::{Config, Data, EndpointPort, Endpoints, File};
 /// More goes into its `http` block.
 pub fn config(version: &str, address: SocketAddr, more: &str) -> Config {
     let nginx = "pid nginx.pid;\n\
-                 error_log stderr;\n\
+                 error_log stderr crit;\n\
                  worker_processes 2;\n\
                  events {}\n\
                  http {\n\

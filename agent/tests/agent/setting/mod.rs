@@ -11,7 +11,7 @@ use std::{
     env,
     io::Write as _,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -28,30 +28,36 @@ pub use self::{
 /// How long anything may take before a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The NGINX to test with; none, and a word about it, where there is no sufficient one.
+/// The NGINX to test with; none, and a word about it, where `$NGINX` names none and the path has no sufficient one.
 pub fn nginx() -> Option<PathBuf> {
-    let path = env::var_os("NGINX").map_or_else(|| PathBuf::from("nginx"), PathBuf::from);
-    let output = Command::new(&path).arg("-v").output().ok();
-    let text = output
-        .map(|output| String::from_utf8_lossy(&output.stderr).into_owned())
-        .unwrap_or_default();
-    let version: Vec<u32> = text
-        .trim()
-        .rsplit('/')
-        .next()
-        .unwrap_or_default()
-        .split('.')
-        .map_while(|number| number.parse().ok())
-        .collect();
-    if version >= vec![1, 27, 4] {
+    let named = env::var_os("NGINX").map(PathBuf::from);
+    let path = named.clone().unwrap_or_else(|| PathBuf::from("nginx"));
+    if version(&path) >= vec![1, 27, 4] {
         return Some(path);
     }
+    assert_eq!(named, None, "$NGINX is no NGINX 1.27.4 or newer");
     // Not by a macro: their output is only shown when a test fails.
     let _ = writeln!(
         std::io::stderr(),
         "SKIPPED: no NGINX 1.27.4 or newer; set $NGINX to its path"
     );
     None
+}
+
+/// The numbers in `nginx version: nginx/1.30.4`; none of what is no NGINX.
+fn version(path: &Path) -> Vec<u32> {
+    let output = Command::new(path)
+        .arg("-v")
+        .output()
+        .map(|output| output.stderr)
+        .unwrap_or_default();
+    let text = String::from_utf8_lossy(&output);
+    let version = text.rsplit('/').next().unwrap_or_default();
+    version
+        .trim()
+        .split('.')
+        .map_while(|number| number.parse().ok())
+        .collect()
 }
 
 /// A loopback address that nobody listens on.
