@@ -25,6 +25,7 @@ pub mod load;
 pub mod loopback;
 pub mod manifests;
 pub mod nginx;
+pub mod plain;
 pub mod process;
 pub mod random;
 pub mod reference;

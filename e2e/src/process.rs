@@ -124,10 +124,9 @@ pub fn gateway_processes(state: &Path) -> Vec<Process> {
     inits.flat_map(Process::with_descendants).collect()
 }
 
-/// Kills what is left of an operator's gateways: each init before what it would restart.
-pub fn end_gateways(state: &Path) {
-    let processes = gateway_processes(state);
-    for process in &processes {
+/// Kills processes, each in turn, and waits until they are gone: what they held is free again.
+pub fn end(processes: &[Process]) {
+    for process in processes {
         process.signal(Signal::KILL);
     }
     let deadline = Instant::now() + PATIENCE;
@@ -182,10 +181,8 @@ mod tests {
             "{commands:?}"
         );
         assert!(family[0].resident() > 0);
-        for process in &family {
-            process.signal(Signal::KILL);
-        }
-        child.wait().unwrap();
+        end(&family);
         assert!(!family[0].lives());
+        child.wait().unwrap();
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     echo::Echo,
     loopback::Loopback,
     nginx,
-    process::{Process, end_gateways},
+    process::{Process, end, gateway_processes},
     suggestions::suggestions,
     workspace::{self, Binaries, Profile},
 };
@@ -67,7 +67,7 @@ pub async fn run(folder: &Path) -> Result<()> {
 
     let outcome = serve(&mut operator, admin).await;
     stop(&mut operator).await?;
-    end_gateways(&state);
+    end(&gateway_processes(&state));
     outcome
 }
 

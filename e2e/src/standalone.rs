@@ -22,7 +22,7 @@ use crate::{
     echo::Echo,
     loopback::Loopback,
     manifests, nginx,
-    process::{Process, end_gateways, gateway_processes},
+    process::{Process, end, gateway_processes},
     workspace::{Binaries, Profile},
 };
 
@@ -85,7 +85,7 @@ impl Standalone {
         for (file, yaml) in manifests {
             write(folder.path(), file, &substituted(yaml, &loopback))?;
         }
-        let binaries = binaries()?.clone();
+        let binaries = product()?.clone();
         let operator = spawn(&binaries, &loopback, folder.path())?;
         let standalone = Self {
             operator,
@@ -299,7 +299,7 @@ impl Drop for Standalone {
         }
         // It may be dead already, which is what is wanted.
         drop(self.kill_operator());
-        end_gateways(&self.state());
+        end(&self.gateway_processes());
     }
 }
 
@@ -327,14 +327,21 @@ pub fn privileged() -> bool {
     })
 }
 
+/// The product is compiled as the harness is: quickly for tests, optimized for benches.
+const PROFILE: Profile = if cfg!(debug_assertions) {
+    Profile::Dev
+} else {
+    Profile::Release
+};
+
 /// The binaries under test, brought up to date once per test process.
-fn binaries() -> Result<&'static Binaries> {
+pub(crate) fn product() -> Result<&'static Binaries> {
     static BINARIES: OnceLock<Result<Binaries, String>> = OnceLock::new();
-    let built = BINARIES.get_or_init(|| Binaries::build(Profile::Dev).map_err(|error| format!("{error:#}")));
+    let built = BINARIES.get_or_init(|| Binaries::build(PROFILE).map_err(|error| format!("{error:#}")));
     built.as_ref().map_err(|error| anyhow!("{error}"))
 }
 
-fn nginx_path() -> Result<&'static Path> {
+pub(crate) fn nginx_path() -> Result<&'static Path> {
     static NGINX: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let found = NGINX.get_or_init(|| Ok(nginx::find(None).map_err(|error| format!("{error:#}"))?.path));
     found.as_deref().map_err(|error| anyhow!("{error}"))

@@ -1,0 +1,135 @@
+//! An NGINX without operator or agent: on a configuration written by hand, or on what `flotilla render` wrote.
+
+use std::{
+    fs::{self, File},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use crate::{
+    client::Target,
+    loopback::Loopback,
+    process::{Process, end},
+    standalone::{eventually, nginx_path, product},
+};
+
+/// A running NGINX; it ends when this value is dropped.
+#[derive(Debug)]
+pub struct Plain {
+    nginx: Child,
+    address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Plain {
+    /// Starts NGINX on a whole configuration, and waits until it listens at this address.
+    pub async fn start(configuration: &str, address: SocketAddr) -> Result<Self> {
+        let folder = folder()?;
+        fs::write(folder.path().join("nginx.conf"), configuration).context("cannot write a configuration")?;
+        let prefix = folder.path().to_owned();
+        Self::run(folder, &prefix, address).await
+    }
+
+    /// Renders manifests and starts NGINX on what their Gateway `default/edge` gets.
+    ///
+    /// That Gateway has the first address of `loopback` and a listener on port 8080.
+    pub async fn rendered(loopback: &Loopback, manifests: &str) -> Result<Self> {
+        let folder = folder()?;
+        let [input, output] = ["manifests", "out"].map(|name| folder.path().join(name));
+        fs::create_dir(&input)
+            .and_then(|()| fs::write(input.join("all.yaml"), manifests))
+            .context("cannot write manifests")?;
+        render(&input, &output)?;
+        Self::run(folder, &output.join("default/edge"), loopback.socket(1, 8080)).await
+    }
+
+    async fn run(folder: TempDir, prefix: &Path, address: SocketAddr) -> Result<Self> {
+        let path = folder.path().join("nginx.log");
+        let log = File::create(&path).context("cannot create a log")?;
+        let mut command = Command::new(nginx_path()?);
+        command
+            .args(["-e", "stderr", "-c", "nginx.conf", "-g", "daemon off;", "-p"])
+            .arg(prefix);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let nginx = command.spawn().context("cannot start NGINX")?;
+        let mut plain = Self {
+            nginx,
+            address,
+            _folder: folder,
+        };
+        let serves =
+            eventually(
+                async || match plain.nginx.try_wait().context("cannot look after NGINX")? {
+                    Some(_) => Ok(false),
+                    None => plain.target().connect().await.map(|_| true),
+                },
+            );
+        ensure!(
+            serves.await?,
+            "NGINX has ended: {}",
+            fs::read_to_string(&path).unwrap_or_default()
+        );
+        Ok(plain)
+    }
+
+    /// Where it serves.
+    pub fn target(&self) -> Target {
+        Target::http(self.address)
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        end(&Process::of(&self.nginx).with_descendants());
+        // Killed, it cannot but end.
+        drop(self.nginx.wait());
+    }
+}
+
+fn folder() -> Result<TempDir> {
+    let folder = tempfile::Builder::new().prefix("flotilla-").tempdir();
+    folder.context("cannot create a temporary folder")
+}
+
+fn render(input: &Path, output: &Path) -> Result<()> {
+    let mut command = Command::new(&product()?.flotilla);
+    let ran = command.arg("render").arg(input).arg("--out").arg(output).output();
+    let ran = ran.context("cannot start flotilla")?;
+    ensure!(
+        ran.status.success(),
+        "flotilla render failed: {}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn configuration_serves_until_it_is_dropped() {
+        let loopback = Loopback::lease().unwrap();
+        let address = loopback.socket(1, 8080);
+        let configuration = format!(
+            "pid nginx.pid;\nevents {{}}\nhttp {{ server {{ listen {address}; return 200 hello; }} }}\n"
+        );
+        let plain = Plain::start(&configuration, address).await.unwrap();
+        let target = plain.target();
+        assert_eq!(&target.get("any.example", "/").await.unwrap().body[..], b"hello");
+        drop(plain);
+        assert!(target.connect().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn refused_configuration_fails_with_what_nginx_says() {
+        let loopback = Loopback::lease().unwrap();
+        let address = loopback.socket(1, 8080);
+        let error = Plain::start("nonsense;", address).await.unwrap_err();
+        assert!(format!("{error:#}").contains("unknown directive"), "{error:#}");
+    }
+}
