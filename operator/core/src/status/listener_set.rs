@@ -1,0 +1,103 @@
+//! Status of ListenerSets.
+
+use super::{
+    Status, StatusChange,
+    condition::{Wanted, merged},
+    listener,
+    programmed::Programming,
+};
+use crate::{
+    api::ListenerSetStatus,
+    object::ObjectKey,
+    resolve::{Gateway, ListenerOwner, Resolved, gateway::ListenerSet},
+    snapshot::Snapshot,
+};
+
+const OURS: &[&str] = &["Accepted", "Programmed"];
+
+/// How many ListenerSets a Gateway has that add at least one listener which can be served.
+pub(super) fn attached(resolved: &Resolved, gateway: &Gateway) -> i32 {
+    let sets = resolved.listener_sets.iter();
+    let own = sets.filter(|(_, set)| set.gateway == gateway.key && set.refusal.is_none());
+    let serving = own.filter(|(key, _)| {
+        let owner = ListenerOwner::ListenerSet((*key).clone());
+        gateway.listeners_of(&owner).any(|(_, listener)| listener.serves)
+    });
+    i32::try_from(serving.count()).unwrap_or(i32::MAX)
+}
+
+/// The change to the status of a ListenerSet, if it is another than it should be.
+pub(super) fn change(
+    snapshot: &Snapshot,
+    resolved: &Resolved,
+    key: &ObjectKey,
+    listener_set: &ListenerSet,
+    programming: &Programming,
+) -> Option<StatusChange> {
+    let object = snapshot.listener_sets.get(key)?;
+    let gateway = resolved.gateways.get(&listener_set.gateway)?;
+    let stored = object.status.clone().unwrap_or_default();
+    let generation = object.metadata.generation;
+    let owner = &ListenerOwner::ListenerSet(key.clone());
+    let conditions = conditions(gateway, owner, listener_set, programming);
+    let status = ListenerSetStatus {
+        conditions: merged(&stored.conditions, conditions, OURS, generation),
+        listeners: listener::statuses(
+            resolved,
+            gateway,
+            owner,
+            programming,
+            &stored.listeners,
+            generation,
+        ),
+    };
+    StatusChange::new(
+        "ListenerSet",
+        object.as_ref(),
+        stored,
+        status,
+        Status::ListenerSet,
+    )
+}
+
+fn conditions(
+    gateway: &Gateway,
+    owner: &ListenerOwner,
+    listener_set: &ListenerSet,
+    programming: &Programming,
+) -> Vec<Wanted> {
+    let refusal = listener_set.refusal.as_slice();
+    let both = |condition: fn(&'static str) -> Wanted| OURS.iter().map(|type_| condition(type_)).collect();
+    if !refusal.is_empty() {
+        let conditions = OURS.iter().filter_map(|type_| Wanted::refused(type_, refusal));
+        return conditions.collect();
+    }
+    let bad: Vec<_> = gateway
+        .listeners_of(owner)
+        .filter(|(_, listener)| !listener.serves)
+        .map(|(_, listener)| listener.name.as_str())
+        .collect();
+    if bad.len() == gateway.listeners_of(owner).count() {
+        return both(|type_| {
+            let message = "None of the listeners can be served; their conditions say why.";
+            Wanted::no(type_, "ListenersNotValid", message)
+        });
+    }
+    let accepted = if bad.is_empty() {
+        Wanted::yes("Accepted", "Accepted", "The ListenerSet is valid.")
+    } else {
+        let message = format!(
+            "These listeners cannot be served, as their conditions say: {}.",
+            bad.join(", ")
+        );
+        Wanted::yes("Accepted", "ListenersNotValid", message)
+    };
+    let programmed = match programming {
+        Ok(message) => Wanted::yes("Programmed", "Programmed", message),
+        Err(_) => {
+            let message = format!("Gateway {} is not programmed.", gateway.key);
+            Wanted::no("Programmed", "ParentNotProgrammed", message)
+        }
+    };
+    vec![accepted, programmed]
+}

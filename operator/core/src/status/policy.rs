@@ -1,0 +1,122 @@
+//! Status of BackendTLSPolicies: that they are not supported yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Status, StatusChange,
+    condition::{Wanted, merged},
+};
+use crate::{
+    api::{BackendTlsPolicy, GATEWAY_GROUP, HttpRoute, ParentReference, PolicyAncestorStatus, PolicyStatus},
+    object::ObjectKey,
+    options::Options,
+    resolve::Resolved,
+    snapshot::Snapshot,
+};
+
+/// Most entries that the API server takes in `status.ancestors`.
+const MOST_ANCESTORS: usize = 16;
+
+/// The BackendTLSPolicies whose status is another than it should be.
+///
+/// A policy that is about a backend of our Gateways is refused there: requests to that backend get no answer from it,
+/// for sending them in plain text is what the policy forbids.
+pub(super) fn changes(snapshot: &Snapshot, resolved: &Resolved, options: &Options) -> Vec<StatusChange> {
+    if snapshot.backend_tls_policies.is_empty() {
+        return Vec::new();
+    }
+    let gateways = gateways_by_service(snapshot, resolved);
+    let changes = snapshot.backend_tls_policies.iter().filter_map(|(key, policy)| {
+        let targets = policy.spec.target_refs.iter();
+        let services =
+            targets.filter(|target| (target.group.as_str(), target.kind.as_str()) == ("", "Service"));
+        let services = services.map(|target| ObjectKey::new(&key.namespace, &target.name));
+        let ancestors: BTreeSet<_> = services
+            .filter_map(|service| gateways.get(&service))
+            .flatten()
+            .copied()
+            .collect();
+        let stored = policy.status.clone().unwrap_or_default();
+        let status = status(&stored, policy, ancestors, options);
+        StatusChange::new(
+            "BackendTLSPolicy",
+            policy.as_ref(),
+            stored,
+            status,
+            Status::BackendTlsPolicy,
+        )
+    });
+    changes.collect()
+}
+
+/// The Gateways whose routes send requests to a Service, by Service.
+fn gateways_by_service<'a>(
+    snapshot: &Snapshot,
+    resolved: &'a Resolved,
+) -> BTreeMap<ObjectKey, BTreeSet<&'a ObjectKey>> {
+    let mut gateways = BTreeMap::<_, BTreeSet<_>>::new();
+    for (gateway, listeners) in &resolved.attachments.http_routes {
+        for route in listeners.iter().flatten() {
+            let object = snapshot.http_routes.get(&route.key);
+            for service in object
+                .into_iter()
+                .flat_map(|object| services(object, &route.key.namespace))
+            {
+                gateways.entry(service).or_default().insert(gateway);
+            }
+        }
+    }
+    gateways
+}
+
+fn services<'a>(route: &'a HttpRoute, own_namespace: &'a str) -> impl Iterator<Item = ObjectKey> {
+    let rules = route.spec.rules.iter();
+    let backends = rules.flat_map(|rule| &rule.backend_refs);
+    let references = backends.map(|backend| &backend.backend_ref.reference);
+    let services = references.filter(|reference| (reference.group(), reference.kind()) == ("", "Service"));
+    services.map(move |reference| {
+        let namespace = reference.namespace.as_deref().unwrap_or(own_namespace);
+        ObjectKey::new(namespace, &reference.name)
+    })
+}
+
+/// The stored status with our entries as they should be, and those of others as they are.
+fn status(
+    stored: &PolicyStatus,
+    policy: &BackendTlsPolicy,
+    gateways: BTreeSet<&ObjectKey>,
+    options: &Options,
+) -> PolicyStatus {
+    let is_ours = |entry: &&PolicyAncestorStatus| entry.controller_name == options.controller_name;
+    let (ours, foreign): (Vec<_>, Vec<_>) = stored.ancestors.iter().partition(is_ours);
+    let room = MOST_ANCESTORS.saturating_sub(foreign.len());
+    let wanted = gateways.into_iter().take(room).map(|gateway| {
+        let ancestor_ref = ancestor_ref(gateway);
+        let stored = ours.iter().find(|entry| entry.ancestor_ref == ancestor_ref);
+        let stored = stored.map_or(&[][..], |entry| &entry.conditions);
+        let message = "BackendTLSPolicy is not supported yet; requests to its targets are answered with 500.";
+        let accepted = Wanted::no("Accepted", "Invalid", message);
+        PolicyAncestorStatus {
+            ancestor_ref,
+            controller_name: options.controller_name.clone(),
+            conditions: merged(stored, vec![accepted], &["Accepted"], policy.metadata.generation),
+        }
+    });
+    PolicyStatus {
+        ancestors: foreign
+            .iter()
+            .map(|entry| (*entry).clone())
+            .chain(wanted)
+            .collect(),
+    }
+}
+
+fn ancestor_ref(gateway: &ObjectKey) -> ParentReference {
+    ParentReference {
+        group: Some(GATEWAY_GROUP.to_owned()),
+        kind: Some("Gateway".to_owned()),
+        namespace: Some(gateway.namespace.clone()),
+        name: gateway.name.clone(),
+        ..ParentReference::default()
+    }
+}

@@ -1,0 +1,285 @@
+//! Whether what runs for a Gateway serves what it asks for.
+
+use crate::{
+    generation::Generation,
+    observed::{InfrastructureFailure, Instance, ObservedGateway, Rejection},
+    outcome::GatewayOutcome,
+    resolve::{
+        Gateway,
+        finding::{Finding, reasons},
+    },
+};
+
+reasons! {
+    /// Why a Gateway is not programmed.
+    ///
+    /// See <https://gateway-api.sigs.k8s.io/reference/spec/#gatewayconditionreason>.
+    pub(super) enum NotProgrammed {
+        /// It, or the configuration made of it, cannot be served.
+        Invalid = "Invalid",
+        /// It will be served as soon as its instances have caught up.
+        Pending = "Pending",
+        /// What it needs to run cannot be had.
+        NoResources = "NoResources",
+        /// It has no address yet.
+        AddressNotAssigned = "AddressNotAssigned",
+        /// It cannot have the address that it asks for.
+        AddressNotUsable = "AddressNotUsable",
+    }
+}
+
+/// Who serves what a Gateway asks for, in a sentence; why it is not programmed otherwise.
+pub(super) type Programming = Result<String, Finding<NotProgrammed>>;
+
+/// How far the instances of a Gateway are.
+///
+/// It is programmed when every instance that takes requests serves the wanted configuration, and there is one.
+pub(super) fn programming(
+    gateway: &Gateway,
+    outcome: Option<&GatewayOutcome>,
+    observed: Option<&ObservedGateway>,
+) -> Programming {
+    use NotProgrammed::{AddressNotAssigned, AddressNotUsable, Invalid, NoResources, Pending};
+
+    let default = ObservedGateway::default();
+    let ObservedGateway {
+        addresses,
+        failure,
+        instances,
+    } = observed.unwrap_or(&default);
+    if !gateway.is_accepted() {
+        return Err(Finding::new(
+            Invalid,
+            "The Gateway is not accepted; what runs keeps the configuration that it has",
+        ));
+    }
+    if !gateway.listeners.iter().any(|listener| listener.serves) {
+        return Err(Finding::new(Invalid, "None of the listeners can be served"));
+    }
+    match failure {
+        Some(InfrastructureFailure::AddressNotUsable(message)) => {
+            return Err(Finding::new(AddressNotUsable, message.as_str()));
+        }
+        Some(InfrastructureFailure::Other(message)) => {
+            return Err(Finding::new(NoResources, message.as_str()));
+        }
+        None => {}
+    }
+    let generation = outcome.and_then(|outcome| outcome.generation.as_deref());
+    let Some(generation) = generation.filter(|_| !addresses.is_empty()) else {
+        return Err(Finding::new(AddressNotAssigned, "The Gateway has no address yet"));
+    };
+    let wanted = generation.config.version.as_str();
+    for (name, instance) in instances {
+        if let Some(rejection) = instance
+            .rejection
+            .as_ref()
+            .filter(|rejection| rejection.config == wanted)
+        {
+            return Err(Finding::new(
+                Invalid,
+                refused(name, instance, rejection, generation),
+            ));
+        }
+    }
+    let ready = instances.values().filter(|instance| instance.ready);
+    let (ready, serving) = ready.fold((0, 0), |(ready, serving), instance| {
+        (ready + 1, serving + usize::from(instance.config == wanted))
+    });
+    let count = format!("{serving} of {ready} ready instances serve configuration {wanted}");
+    if instances.is_empty() {
+        Err(Finding::new(Pending, "No instance has reported yet"))
+    } else if ready == 0 {
+        let message = format!("None of {} instances is ready", instances.len());
+        Err(Finding::new(Pending, message))
+    } else if serving < ready {
+        Err(Finding::new(Pending, count))
+    } else {
+        Ok(format!("{count}."))
+    }
+}
+
+/// Who refuses what, why, where it comes from, and what is served instead.
+fn refused(name: &str, instance: &Instance, rejection: &Rejection, generation: &Generation) -> String {
+    let Rejection {
+        config,
+        message,
+        file,
+        line,
+    } = rejection;
+    let origin = generation.config.origin_of_line(file, *line);
+    let origin = origin.map_or_else(String::new, |origin| {
+        format!(", which comes from {}", origin.trim())
+    });
+    let instead = if instance.config.is_empty() {
+        "nothing is served yet".to_owned()
+    } else {
+        format!("configuration {} keeps serving", instance.config)
+    };
+    format!("Instance {name} refuses configuration {config}: {message}{origin}; {instead}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use super::*;
+    use crate::{
+        config::{Origin, Settings},
+        generation::{Data, Files},
+        infra::GatewayInfra,
+        object::ObjectKey,
+        resolve::{
+            gateway::GatewayFindings,
+            listener::{Listener, ListenerFindings, ListenerOwner},
+            namespaces::Namespaces,
+        },
+    };
+
+    fn gateway() -> Gateway {
+        Gateway {
+            key: ObjectKey::new("edge", "web"),
+            settings: Settings::default(),
+            infra: None,
+            listeners: vec![Listener {
+                owner: ListenerOwner::Gateway,
+                name: "http".to_owned(),
+                port: 80,
+                protocol: crate::api::ProtocolType::Http,
+                hostname: None,
+                tls: None,
+                kinds: Vec::new(),
+                namespaces: Namespaces::All,
+                serves: true,
+                findings: ListenerFindings::default(),
+            }],
+            findings: GatewayFindings::default(),
+        }
+    }
+
+    /// The configuration `new`, whose second line comes from an HTTPRoute.
+    fn outcome() -> GatewayOutcome {
+        let text = format!("{}HTTPRoute default/shop\nproxy_pass odd;\n", Origin::MARK);
+        let config = Files {
+            version: "new".to_owned(),
+            files: BTreeMap::from([("http.conf".to_owned(), text)]),
+        };
+        let data = Data {
+            version: String::new(),
+            endpoints: Vec::new(),
+            certificates: BTreeMap::new(),
+        };
+        GatewayOutcome {
+            infra: GatewayInfra::default(),
+            generation: Some(Arc::new(Generation { config, data })),
+        }
+    }
+
+    fn instance(config: &str) -> Instance {
+        Instance {
+            config: config.to_owned(),
+            ready: true,
+            rejection: None,
+        }
+    }
+
+    fn observed(instances: Vec<Instance>) -> ObservedGateway {
+        let names = ["a", "b", "c"].map(str::to_owned);
+        ObservedGateway {
+            addresses: vec!["127.0.0.2".to_owned()],
+            failure: None,
+            instances: names.into_iter().zip(instances).collect(),
+        }
+    }
+
+    fn programming_of(observed: &ObservedGateway) -> Programming {
+        programming(&gateway(), Some(&outcome()), Some(observed))
+    }
+
+    fn not_programmed(observed: &ObservedGateway) -> (NotProgrammed, String) {
+        let finding = programming_of(observed).expect_err("the Gateway is not programmed");
+        (finding.reason, finding.message)
+    }
+
+    #[test]
+    fn programmed_when_every_ready_instance_serves_the_wanted_configuration() {
+        let starting = Instance {
+            ready: false,
+            ..instance("")
+        };
+        let observed = observed(vec![instance("new"), instance("new"), starting]);
+        let message = "2 of 2 ready instances serve configuration new.";
+        assert_eq!(programming_of(&observed).as_deref(), Ok(message));
+    }
+
+    #[test]
+    fn pending_while_an_instance_serves_an_older_configuration() {
+        let observed = observed(vec![instance("new"), instance("old")]);
+        let message = "1 of 2 ready instances serve configuration new".to_owned();
+        assert_eq!(not_programmed(&observed), (NotProgrammed::Pending, message));
+    }
+
+    #[test]
+    fn pending_while_nothing_runs() {
+        let message = "No instance has reported yet".to_owned();
+        assert_eq!(
+            not_programmed(&observed(Vec::new())),
+            (NotProgrammed::Pending, message)
+        );
+    }
+
+    #[test]
+    fn refusal_names_instance_message_origin_and_what_keeps_serving() {
+        let rejection = Rejection {
+            config: "new".to_owned(),
+            message: "invalid URL prefix in http.conf:2".to_owned(),
+            file: "http.conf".to_owned(),
+            line: 2,
+        };
+        let refusing = Instance {
+            rejection: Some(rejection),
+            ..instance("old")
+        };
+        let message = "Instance a refuses configuration new: invalid URL prefix in http.conf:2, which comes from \
+                       HTTPRoute default/shop; configuration old keeps serving";
+        assert_eq!(
+            not_programmed(&observed(vec![refusing])),
+            (NotProgrammed::Invalid, message.to_owned())
+        );
+    }
+
+    #[test]
+    fn refusal_of_an_older_configuration_is_over() {
+        let rejection = Rejection {
+            config: "older".to_owned(),
+            ..Rejection::default()
+        };
+        let trying = Instance {
+            rejection: Some(rejection),
+            ..instance("old")
+        };
+        assert_eq!(not_programmed(&observed(vec![trying])).0, NotProgrammed::Pending);
+    }
+
+    #[test]
+    fn address_that_cannot_be_had_is_told() {
+        let message = "192.0.2.1 is no address of this machine".to_owned();
+        let observed = ObservedGateway {
+            failure: Some(InfrastructureFailure::AddressNotUsable(message.clone())),
+            ..observed(vec![instance("new")])
+        };
+        assert_eq!(
+            not_programmed(&observed),
+            (NotProgrammed::AddressNotUsable, message)
+        );
+    }
+
+    #[test]
+    fn gateway_without_an_address_is_not_programmed() {
+        let observed = ObservedGateway {
+            addresses: Vec::new(),
+            ..observed(vec![instance("new")])
+        };
+        assert_eq!(not_programmed(&observed).0, NotProgrammed::AddressNotAssigned);
+    }
+}
