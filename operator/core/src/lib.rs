@@ -11,6 +11,7 @@ pub mod observed;
 pub mod options;
 pub mod outcome;
 pub mod reconcile;
+pub mod render;
 pub mod resolve;
 pub mod snapshot;
 pub mod status;

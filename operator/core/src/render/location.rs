@@ -1,0 +1,251 @@
+//! What is done with the requests of one location.
+
+use std::time::Duration;
+
+use super::{
+    cors,
+    headers::{Field, ResponseFields, request_fields},
+    maps::percent_decoded,
+    text::{
+        Comment, FieldName, InternalName, LocationName, Number, Time, UpstreamName, Value, Variable, Word,
+        views,
+    },
+};
+use crate::{
+    config::{
+        Action, Config, HeaderChanges, MirrorRequest, Protocol, Proxy, Redirect, RewrittenPath, Step, Target,
+    },
+    syntax::Id,
+};
+
+/// How long a mirror's answer is waited for: the client's connection is not free for its next request before.
+const MIRROR_TIME: Duration = Duration::from_secs(5);
+
+views! {
+    /// A location.
+    struct LocationView {
+        origin: Option<Comment>,
+        name: LocationName,
+        internal: bool,
+        /// Headers of the answer to a preflight request, where the gateway gives one.
+        preflight: Option<Vec<Field>>,
+        /// The split that says whether a copy is made of this request.
+        sample: Option<Variable>,
+        /// The new path, which is empty if the path as sent does not start with what is to be replaced.
+        rewrite: Option<Variable>,
+        added: Vec<Field>,
+        next: Option<Variable>,
+        answer: Option<AnswerView>,
+        mirrors: Vec<InternalName>,
+        proxy: Option<ProxyView>,
+    }
+
+    /// An answer of NGINX's own.
+    struct AnswerView {
+        status: Number,
+        url: Option<Value>,
+    }
+
+    /// A request to a backend.
+    struct ProxyView {
+        module: Word,
+        path: Option<Value>,
+        restores_path: bool,
+        headers: Vec<Field>,
+        hidden: Vec<FieldName>,
+        passed: Vec<Word>,
+        time: Option<Time>,
+        target: Value,
+    }
+}
+
+/// A location that leads to others.
+pub(super) fn dispatch(name: LocationName, dispatch: Id) -> LocationView {
+    LocationView {
+        next: Some(Variable::Dispatch(dispatch)),
+        ..empty(name)
+    }
+}
+
+/// A location that does something itself.
+pub(super) fn action(name: LocationName, action: &Action, config: &Config) -> LocationView {
+    let Action {
+        origin,
+        request_headers,
+        response_headers,
+        cors,
+        mirrors,
+        step,
+    } = action;
+    let internal = matches!(name, LocationName::Internal(_));
+    let mut view = LocationView {
+        origin: Some(Comment(origin.to_string())),
+        internal,
+        ..empty(name)
+    };
+    let mut response = ResponseFields::new(response_headers);
+    if let Some((id, policy)) = cors.and_then(|id| config.cors.get_key_value(&id)) {
+        view.preflight = Some(cors::preflight(*id, policy));
+        response.hidden.extend(cors::hidden());
+        response.added.extend(cors::response(*id, policy));
+    }
+    match step {
+        Step::Refuse(status) => view.answer = Some(refusal(*status)),
+        Step::Split(split) => view.next = Some(Variable::Split(*split)),
+        Step::Redirect(redirect) => {
+            view.rewrite = prefix(redirect.path.as_ref()).map(Variable::Rewrite);
+            view.answer = Some(redirection(redirect));
+        }
+        Step::Proxy(proxy) => {
+            view.rewrite = prefix(proxy.path.as_ref()).map(|id| rewritten(proxy.protocol, id));
+            view.mirrors = mirrors.iter().copied().map(InternalName::Mirror).collect();
+            view.proxy = Some(proxied(proxy, internal, request_headers, &mut response));
+        }
+        Step::Mirror(mirror) => {
+            view.sample = mirror.sample.map(Variable::Split);
+            view.proxy = Some(mirrored(mirror, request_headers));
+        }
+    }
+    view.added = response.added;
+    view
+}
+
+fn empty(name: LocationName) -> LocationView {
+    LocationView {
+        origin: None,
+        name,
+        internal: false,
+        preflight: None,
+        sample: None,
+        rewrite: None,
+        added: Vec::new(),
+        next: None,
+        answer: None,
+        mirrors: Vec::new(),
+        proxy: None,
+    }
+}
+
+fn refusal(status: u16) -> AnswerView {
+    AnswerView {
+        status: Number(status.into()),
+        url: None,
+    }
+}
+
+fn redirection(redirect: &Redirect) -> AnswerView {
+    let Redirect {
+        status,
+        scheme,
+        host,
+        port,
+        path,
+    } = redirect;
+    let mut url = match scheme {
+        Some(scheme) => Value::text(scheme),
+        None => Value::nginx("scheme"),
+    };
+    url = url.then_text("://");
+    url = match host {
+        Some(host) => url.then_text(host.as_str()),
+        None => url.then_nginx("host"),
+    };
+    if let Some(port) = port {
+        url = url.then_text(&format!(":{port}"));
+    }
+    AnswerView {
+        status: Number((*status).into()),
+        url: Some(uri(url, path.as_ref())),
+    }
+}
+
+/// The value with a path and query behind it, both encoded.
+fn uri(value: Value, path: Option<&RewrittenPath>) -> Value {
+    match path {
+        None => value.then_nginx("request_uri"),
+        Some(RewrittenPath::Prefix(id)) => value.then(Variable::Rewrite(*id)),
+        Some(RewrittenPath::Full(path)) => value.then_text(path).then_nginx("is_args").then_nginx("args"),
+    }
+}
+
+fn prefix(path: Option<&RewrittenPath>) -> Option<Id> {
+    match path {
+        Some(RewrittenPath::Prefix(id)) => Some(*id),
+        Some(RewrittenPath::Full(_)) | None => None,
+    }
+}
+
+fn rewritten(protocol: Protocol, rewrite: Id) -> Variable {
+    match protocol {
+        Protocol::Http => Variable::Rewrite(rewrite),
+        Protocol::H2c => Variable::DecodedRewrite(rewrite),
+    }
+}
+
+fn proxied(
+    proxy: &Proxy,
+    internal: bool,
+    request_headers: &HeaderChanges,
+    response: &mut ResponseFields,
+) -> ProxyView {
+    let Proxy {
+        target,
+        protocol,
+        host,
+        path,
+    } = proxy;
+    let passed = response.passed();
+    ProxyView {
+        headers: request_fields(*protocol, host.as_ref(), request_headers),
+        hidden: std::mem::take(&mut response.hidden),
+        passed,
+        ..request(*target, *protocol, internal, path.as_ref())
+    }
+}
+
+fn mirrored(mirror: &MirrorRequest, request_headers: &HeaderChanges) -> ProxyView {
+    let MirrorRequest {
+        upstream,
+        protocol,
+        sample: _,
+    } = mirror;
+    ProxyView {
+        headers: request_fields(*protocol, None, request_headers),
+        time: Some(Time(MIRROR_TIME)),
+        ..request(Target::Upstream(*upstream), *protocol, true, None)
+    }
+}
+
+/// A request as the client sent it, but for its path.
+///
+/// In a location that others lead to, NGINX has the location's name for the path: HTTP gets the URI as sent behind
+/// the upstream's name. The module for HTTP/2 has no place for that, so the decoded path is made the path again.
+fn request(target: Target, protocol: Protocol, internal: bool, path: Option<&RewrittenPath>) -> ProxyView {
+    let changed = internal || path.is_some();
+    let (module, scheme) = match protocol {
+        Protocol::Http => ("proxy", "http://"),
+        Protocol::H2c => ("grpc", "grpc://"),
+    };
+    let target = match target {
+        Target::Upstream(id) => Value::text(scheme).then_text(&UpstreamName(id).to_string()),
+        Target::Split(id) => Value::text(scheme).then(Variable::Split(id)),
+    };
+    let h2c = protocol == Protocol::H2c;
+    ProxyView {
+        module: Word(module),
+        path: path.filter(|_| h2c).map(|path| match path {
+            RewrittenPath::Full(path) => Value::text(&percent_decoded(path)),
+            RewrittenPath::Prefix(id) => Value::variable(Variable::DecodedRewrite(*id)),
+        }),
+        restores_path: h2c && changed,
+        headers: Vec::new(),
+        hidden: Vec::new(),
+        passed: Vec::new(),
+        time: None,
+        target: if changed && !h2c {
+            uri(target, path)
+        } else {
+            target
+        },
+    }
+}

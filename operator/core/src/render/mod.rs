@@ -1,0 +1,99 @@
+//! What one NGINX must do, as the files that it reads.
+//!
+//! ```text
+//!  nginx.conf          settings, and what never changes
+//!   ├─ agent.conf      where to ask for endpoints; the agent puts its own in its place
+//!   ├─ maps.conf       conditions, dispatches, splits, rewrites, policies: values made from a request
+//!   ├─ upstreams.conf  a Service's port each, by name
+//!   └─ servers/        a file for each port
+//!  clients/            authorities that clients' certificates are verified with
+//! ```
+//!
+//! Nothing is decided here, only printed: templates hold NGINX's syntax, views (in the files beside this one) hold
+//! what they print, and [`text`] holds the types that views are made of, whose `Display` is the escaping.
+
+mod cors;
+mod headers;
+mod location;
+mod maps;
+mod pattern;
+mod servers;
+mod settings;
+mod text;
+mod upstreams;
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use text::{FileName, print, views};
+
+use crate::{
+    config::{Config, Listen, Server, ServerTls},
+    generation::Files,
+    syntax::{Id, digest},
+};
+
+/// The files of a configuration.
+///
+/// `nginx -t -p FOLDER -c nginx.conf` accepts them in a folder of their own, provided that the certificates they
+/// name can be read when a client asks for them.
+#[must_use]
+pub fn render(config: &Config) -> Files {
+    let mut ports = BTreeMap::<u16, Vec<&Server>>::new();
+    for server in &config.servers {
+        let Listen { port, .. } = server.listen;
+        ports.entry(port).or_default().push(server);
+    }
+    let mut files = BTreeMap::from([
+        (
+            "nginx.conf".to_owned(),
+            settings::view(&config.settings, ports.keys().copied()),
+        ),
+        ("agent.conf".to_owned(), print(&Agent {})),
+        ("maps.conf".to_owned(), maps::view(config)),
+        ("upstreams.conf".to_owned(), upstreams::view(&config.upstreams)),
+    ]);
+    for (port, servers) in ports {
+        files.insert(
+            FileName::Servers(port).to_string(),
+            servers::view(&servers, config),
+        );
+    }
+    for server in &config.servers {
+        if let Some(ServerTls::Terminate {
+            client: Some(client), ..
+        }) = &server.tls
+        {
+            files.insert(
+                clients_file(&client.authorities).to_string(),
+                client.authorities.clone(),
+            );
+        }
+    }
+    for content in files.values_mut() {
+        if !content.ends_with('\n') {
+            content.push('\n');
+        }
+    }
+    let parts = files
+        .iter()
+        .flat_map(|(name, content)| [name.as_bytes(), content.as_bytes()]);
+    Files {
+        version: digest(parts),
+        files,
+    }
+}
+
+/// The file of these authorities.
+fn clients_file(authorities: &str) -> FileName {
+    FileName::Clients(Id::of(authorities))
+}
+
+views! {
+    #[derive(Template)]
+    #[template(path = "agent.conf")]
+    struct Agent {}
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+use std::net::SocketAddr;
+
+use askama::Template;
+
+use super::{
+    clients_file,
+    location::{self, LocationView},
+    maps::certificates_id,
+    text::{Address, FileName, Host, InternalName, LocationName, Number, Variable, Word, print, views},
+};
+use crate::config::{
+    Action, Config, Internal, Listen, Location, LocationPath, MirrorRequest, Origin, Protocol, Proxy,
+    RealIpSource, Server, ServerTls, Settings, Step, Then,
+};
+
+/// `servers/PORT.conf`.
+pub(super) fn view(servers: &[&Server], config: &Config) -> String {
+    print(&Servers {
+        servers: servers.iter().map(|server| server_view(server, config)).collect(),
+    })
+}
+
+fn server_view(server: &Server, config: &Config) -> ServerView {
+    let Server {
+        listen,
+        hostname,
+        tls,
+        locations,
+        internal,
+    } = server;
+    let direct = locations.iter().filter_map(|location| match &location.then {
+        Then::Do(action) => Some(action.as_ref()),
+        Then::Dispatch(_) => None,
+    });
+    let actions = direct.chain(internal.values()).collect::<Vec<_>>();
+    let views = locations.iter().map(|location| location_view(location, config));
+    let internal = internal
+        .iter()
+        .map(|(name, action)| location::action(LocationName::Internal((*name).into()), action, config));
+    let mut view = ServerView {
+        addresses: addresses(listen, &config.settings),
+        default: listen.default,
+        tls: tls.is_some(),
+        proxy_protocol: expects_proxy_protocol(&config.settings),
+        name: hostname.clone().map(Host),
+        reject: false,
+        certificate: None,
+        client: None,
+        unverified: false,
+        listener: None,
+        proxies: actions.iter().any(|action| upstream_protocol(action).is_some()),
+        keeps_path: actions
+            .iter()
+            .any(|action| upstream_protocol(action) == Some(Protocol::H2c)),
+        locations: views.chain(internal).collect(),
+        no_rule: locations
+            .iter()
+            .any(|location| may_find_no_rule(location, config)),
+        no_path: locations
+            .iter()
+            .all(|location| location.path != LocationPath::Below(None)),
+    };
+    match tls {
+        None => {}
+        Some(ServerTls::Reject) => view.reject = true,
+        Some(ServerTls::Terminate {
+            certificates,
+            client,
+            listener,
+        }) => {
+            view.certificate = Some(Variable::Certificate(certificates_id(certificates)));
+            view.client = client.as_ref().map(|client| ClientView {
+                authorities: clients_file(&client.authorities),
+                optional: client.optional,
+            });
+            view.unverified = client.as_ref().is_some_and(|client| !client.optional);
+            view.listener = listener.map(|number| ListenerView {
+                of_handshake: Variable::TlsListener(listen.port),
+                own: Number(number as u64),
+            });
+        }
+    }
+    view
+}
+
+fn addresses(listen: &Listen, settings: &Settings) -> Vec<Address> {
+    match listen.address {
+        Some(address) => vec![Address::Of(SocketAddr::new(address, listen.port))],
+        None if settings.ipv6 => vec![Address::AnyV4(listen.port), Address::AnyV6(listen.port)],
+        None => vec![Address::AnyV4(listen.port)],
+    }
+}
+
+fn expects_proxy_protocol(settings: &Settings) -> bool {
+    let source = settings.real_ip.as_ref().map(|real_ip| &real_ip.source);
+    source == Some(&RealIpSource::ProxyProtocol)
+}
+
+fn location_view(location: &Location, config: &Config) -> LocationView {
+    let name = match &location.path {
+        LocationPath::Exact(path) => LocationName::Exact(path.clone()),
+        LocationPath::Below(path) => LocationName::Below(path.clone()),
+    };
+    match &location.then {
+        Then::Do(action) => location::action(name, action, config),
+        Then::Dispatch(dispatch) => location::dispatch(name, *dispatch),
+    }
+}
+
+fn may_find_no_rule(location: &Location, config: &Config) -> bool {
+    let Then::Dispatch(id) = &location.then else {
+        return false;
+    };
+    let dispatch = config.dispatches.get(id);
+    dispatch.is_some_and(|dispatch| {
+        dispatch
+            .choices
+            .iter()
+            .all(|(conditions, _)| !conditions.is_empty())
+    })
+}
+
+/// What the backend of an action speaks, if it has one.
+fn upstream_protocol(action: &Action) -> Option<Protocol> {
+    match &action.step {
+        Step::Proxy(Proxy { protocol, .. }) | Step::Mirror(MirrorRequest { protocol, .. }) => Some(*protocol),
+        Step::Redirect(_) | Step::Split(_) | Step::Refuse(_) => None,
+    }
+}
+
+impl From<Internal> for InternalName {
+    fn from(internal: Internal) -> Self {
+        match internal {
+            Internal::Rule(id) => Self::Rule(id),
+            Internal::Backend(id) => Self::Backend(id),
+            Internal::Mirror(id) => Self::Mirror(id),
+        }
+    }
+}
+
+views! {
+    #[derive(Template)]
+    #[template(path = "servers.conf")]
+    struct Servers {
+        servers: Vec<ServerView>,
+    }
+
+    struct ServerView {
+        addresses: Vec<Address>,
+        default: bool,
+        tls: bool,
+        proxy_protocol: bool,
+        name: Option<Host>,
+        reject: bool,
+        certificate: Option<Variable>,
+        client: Option<ClientView>,
+        unverified: bool,
+        listener: Option<ListenerView>,
+        proxies: bool,
+        keeps_path: bool,
+        locations: Vec<LocationView>,
+        no_rule: bool,
+        no_path: bool,
+    }
+
+    struct ClientView {
+        authorities: FileName,
+        optional: bool,
+    }
+
+    struct ListenerView {
+        of_handshake: Variable,
+        own: Number,
+    }
+}
