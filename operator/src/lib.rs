@@ -1,0 +1,16 @@
+//! The half of the operator that does I/O: it feeds `operator-core` and carries out what that wants.
+//!
+//! ```text
+//! source ──> stores ──> controller ──┬─ generations ────> fleet ──gRPC──> agents
+//!                        ^           ├─ infrastructure ─> infrastructure ──starts──> agents
+//!                        │           └─ statuses ───────> status ──> source
+//!                  observations <──── reports of agents, addresses of infrastructure
+//! ```
+
+pub mod controller;
+mod digest;
+pub mod fleet;
+pub mod metrics;
+pub mod observations;
+pub mod source;
+pub mod stores;

@@ -1,0 +1,162 @@
+//! Follows a folder as it changes.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use parking_lot::Mutex;
+
+use super::{api_server::ApiServer, folder::Folder, problem::Problem};
+
+/// How long a folder must be quiet before it is read: editors write a file in several steps.
+const QUIET: Duration = Duration::from_millis(20);
+
+/// After how many quiet periods it is read although it is not quiet.
+const PATIENCE: usize = 10;
+
+/// After what time a folder is read although nothing was heard of it: file systems over a network say nothing, and
+/// neither do files that a link leads to.
+const LOOK_ANYWAY: Duration = Duration::from_secs(3);
+
+/// What the following thread is woken for.
+enum Wake {
+    Changed,
+    Stop,
+}
+
+/// Follows a folder as long as it lives.
+pub struct Follower {
+    wake: mpsc::Sender<Wake>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// Brings every change of the folder to the API server, and says when something did change, with all problems that the
+/// folder has then.
+#[must_use = "following ends when this is dropped"]
+pub fn follow(
+    folder: Folder,
+    api_server: Arc<Mutex<ApiServer>>,
+    changed: impl Fn(&[Problem]) + Send + 'static,
+) -> Follower {
+    let (wake, woken) = mpsc::channel();
+    let watch = Watch::new(folder.root().to_owned(), wake.clone());
+    let thread = thread::spawn(move || run(folder, &api_server, &changed, watch, &woken));
+    Follower {
+        wake,
+        thread: Some(thread),
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // An error means that the thread has ended already.
+        let _ = self.wake.send(Wake::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(
+    mut folder: Folder,
+    api_server: &Mutex<ApiServer>,
+    changed: &impl Fn(&[Problem]),
+    mut watch: Watch,
+    woken: &mpsc::Receiver<Wake>,
+) {
+    let mut known = folder.objects().problems;
+    loop {
+        // Watching begins before reading, so that nothing falls between.
+        watch.renew();
+        folder.read();
+        let objects = folder.objects();
+        if api_server.lock().replace(&objects.manifests) | (objects.problems != known) {
+            changed(&objects.problems);
+            known = objects.problems;
+        }
+        match woken.recv_timeout(LOOK_ANYWAY) {
+            Ok(Wake::Changed) => {
+                for _ in 0..PATIENCE {
+                    match woken.recv_timeout(QUIET) {
+                        Ok(Wake::Changed) => while let Ok(Wake::Changed) = woken.try_recv() {},
+                        Ok(Wake::Stop) => return,
+                        Err(_) => break,
+                    }
+                }
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Ok(Wake::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// The kernel's notices about a folder, which may be a link that leads elsewhere tomorrow.
+struct Watch {
+    root: PathBuf,
+    wake: mpsc::Sender<Wake>,
+    /// What is watched, and where the root led to then.
+    current: Option<(RecommendedWatcher, PathBuf)>,
+}
+
+impl Watch {
+    fn new(root: PathBuf, wake: mpsc::Sender<Wake>) -> Self {
+        Self {
+            root,
+            wake,
+            current: None,
+        }
+    }
+
+    /// Watches the folder that the root leads to now, if it is another one.
+    fn renew(&mut self) {
+        let Ok(real) = self.root.canonicalize() else {
+            self.current = None;
+            return;
+        };
+        if self.current.as_ref().is_none_or(|(_, watched)| *watched != real) {
+            self.current = match self.start(&real) {
+                Ok(watcher) => Some((watcher, real)),
+                Err(error) => {
+                    tracing::warn!(%error, folder = %self.root.display(), "cannot watch, looking every few seconds");
+                    None
+                }
+            };
+        }
+    }
+
+    fn start(&self, real: &Path) -> notify::Result<RecommendedWatcher> {
+        let wake = self.wake.clone();
+        let (folder, root) = (real.to_owned(), self.root.clone());
+        let concerns =
+            move |path: &PathBuf| path.starts_with(&folder) || path.file_name() == root.file_name();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading is reported as well; to react to that would be to wake ourselves for ever.
+            let relevant = match &event {
+                Ok(event) => {
+                    !event.kind.is_access() && (event.paths.is_empty() || event.paths.iter().any(&concerns))
+                }
+                Err(_) => true,
+            };
+            if relevant {
+                let _ = wake.send(Wake::Changed);
+            }
+        })?;
+        watcher.watch(real, RecursiveMode::Recursive)?;
+        // A link that is replaced is an event of the folder that it is in.
+        if self.root.is_symlink()
+            && let Some(parent) = self.root.parent()
+        {
+            let parent = if parent.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                parent
+            };
+            watcher.watch(parent, RecursiveMode::NonRecursive)?;
+        }
+        Ok(watcher)
+    }
+}
