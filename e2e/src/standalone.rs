@@ -334,10 +334,13 @@ const PROFILE: Profile = if cfg!(debug_assertions) {
     Profile::Release
 };
 
-/// The binaries under test, brought up to date once per test process.
+/// The binaries under test: those in `$FLOTILLA_BINARIES`, else of this checkout, built once per test process.
 pub(crate) fn product() -> Result<&'static Binaries> {
     static BINARIES: OnceLock<Result<Binaries, String>> = OnceLock::new();
-    let built = BINARIES.get_or_init(|| Binaries::build(PROFILE).map_err(|error| format!("{error:#}")));
+    let built = BINARIES.get_or_init(|| match env::var_os("FLOTILLA_BINARIES") {
+        Some(folder) => Ok(Binaries::in_folder(Path::new(&folder))),
+        None => Binaries::build(PROFILE).map_err(|error| format!("{error:#}")),
+    });
     built.as_ref().map_err(|error| anyhow!("{error}"))
 }
 

@@ -46,25 +46,11 @@ pub fn cargo() -> Command {
 }
 
 impl Binaries {
-    /// Where the binaries of a profile are, built or not.
-    pub fn of(profile: Profile) -> Self {
-        let folder = target().join(match profile {
-            Profile::Dev => "debug",
-            Profile::Release => "release",
-        });
+    /// The binaries in a folder.
+    pub fn in_folder(folder: &Path) -> Self {
         Self {
             flotilla: folder.join("flotilla"),
             agent: folder.join("flotilla-agent"),
-        }
-    }
-
-    /// The binaries as they were last built; builds them when one is missing.
-    pub fn existing(profile: Profile) -> Result<Self> {
-        let binaries = Self::of(profile);
-        if binaries.flotilla.is_file() && binaries.agent.is_file() {
-            Ok(binaries)
-        } else {
-            Self::build(profile)
         }
     }
 
@@ -88,6 +74,9 @@ impl Binaries {
             .status()
             .context("cannot start cargo")?;
         ensure!(status.success(), "flotilla and flotilla-agent do not build");
-        Ok(Self::of(profile))
+        Ok(Self::in_folder(&target().join(match profile {
+            Profile::Dev => "debug",
+            Profile::Release => "release",
+        })))
     }
 }
