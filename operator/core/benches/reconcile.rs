@@ -27,7 +27,8 @@ fn routes(bencher: Bencher<'_, '_>, routes: usize) {
 
 fn snapshot(routes: usize) -> Snapshot {
     let mut snapshot = Snapshot::default();
-    let class = json!({"metadata": {"name": "flotilla"}, "spec": {"controllerName": Options::CONTROLLER_NAME}});
+    let class =
+        json!({"metadata": {"name": "flotilla"}, "spec": {"controllerName": Options::CONTROLLER_NAME}});
     insert(&mut snapshot.gateway_classes, class);
     let gateway = json!({
         "metadata": {"namespace": "default", "name": "edge", "generation": 1},
@@ -59,9 +60,7 @@ fn snapshot(routes: usize) -> Snapshot {
 }
 
 fn route(number: usize) -> Value {
-    let backend = |offset: usize, weight: u32| {
-        json!({"name": format!("service-{}", (number + offset) % 50), "port": 80, "weight": weight})
-    };
+    let backend = |offset: usize, weight: u32| json!({"name": format!("service-{}", (number + offset) % 50), "port": 80, "weight": weight});
     json!({
         "metadata": {"namespace": "default", "name": format!("route-{number}"), "generation": 1},
         "spec": {

@@ -75,11 +75,11 @@ pub fn render(config: &Config) -> Files {
             content.push('\n');
         }
     }
-    let parts = files
+    let contents = files
         .iter()
         .flat_map(|(name, content)| [name.as_bytes(), content.as_bytes()]);
     Files {
-        version: digest(parts),
+        version: digest(contents),
         files,
     }
 }

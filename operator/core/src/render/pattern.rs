@@ -3,6 +3,8 @@
 //! Nothing of what a user wrote is copied: an expression is printed from its parsed form, and every byte that is
 //! neither a letter nor a digit nor harmless is printed as its number.
 
+#![expect(clippy::format_push_string, reason = "a printer reads as what it prints")]
+
 use std::fmt;
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};

@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    gateway::{Gateway, ListenerSet},
+    gateway::Gateway,
+    listener_set::ListenerSet,
     mistake::Mistake,
     parent::{Applicant, Parents},
     route::HttpRoute,
@@ -162,5 +163,205 @@ fn judge_unserved<K: Route>(
             });
         }
         attachments.record(kind, key, verdicts);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::{example::resolved, mistake::RouteReason};
+
+    /// An `HTTPRoute` of that namespace and specification.
+    fn route(namespace: &str, spec: &str) -> String {
+        format!("{{kind: HTTPRoute, metadata: {{namespace: {namespace}, name: shop}}, spec: {{{spec}}}}}")
+    }
+
+    /// Positions of the listeners of `default/edge` that a route of that namespace attaches to, or why it does not.
+    fn attached(namespace: &str, spec: &str) -> Result<Vec<usize>, RouteReason> {
+        let resolved = resolved(&[&route(namespace, spec)]);
+        let [attachment] = resolved
+            .attachments
+            .of("HTTPRoute", &ObjectKey::new(namespace, "shop"))
+        else {
+            panic!("one parent reference has one verdict")
+        };
+        match &attachment.refusal {
+            Some(refusal) => Err(refusal.reason),
+            None => Ok(behind(&resolved.attachments)),
+        }
+    }
+
+    fn behind(attachments: &Attachments) -> Vec<usize> {
+        let edge = ObjectKey::new("default", "edge");
+        (0..3)
+            .filter(|listener| attachments.attached_routes(&edge, *listener) == 1)
+            .collect()
+    }
+
+    #[test]
+    fn a_reference_to_a_gateway_leads_to_all_listeners_that_let_the_route_in() {
+        assert_eq!(attached("default", "parentRefs: [{name: edge}]"), Ok(vec![0, 1]));
+    }
+
+    #[test]
+    fn a_section_name_is_one_listener() {
+        assert_eq!(
+            attached("default", "parentRefs: [{name: edge, sectionName: open}]"),
+            Ok(vec![1])
+        );
+    }
+
+    #[test]
+    fn an_empty_section_name_is_none() {
+        assert_eq!(
+            attached("default", "parentRefs: [{name: edge, sectionName: ''}]"),
+            Ok(vec![0, 1])
+        );
+    }
+
+    #[test]
+    fn a_port_selects_listeners() {
+        assert_eq!(
+            attached("default", "parentRefs: [{name: edge, port: 80}]"),
+            Ok(vec![0])
+        );
+    }
+
+    #[test]
+    fn section_name_and_port_must_both_fit() {
+        let reference = "parentRefs: [{name: edge, sectionName: web, port: 8080}]";
+        assert_eq!(attached("default", reference), Err(RouteReason::NoMatchingParent));
+    }
+
+    #[test]
+    fn other_namespaces_attach_where_they_are_let_in() {
+        assert_eq!(
+            attached("other", "parentRefs: [{namespace: default, name: edge}]"),
+            Ok(vec![1])
+        );
+        assert_eq!(
+            attached(
+                "other",
+                "parentRefs: [{namespace: default, name: edge, sectionName: web}]"
+            ),
+            Err(RouteReason::NotAllowedByListeners)
+        );
+    }
+
+    #[test]
+    fn a_hostname_narrows_listeners() {
+        assert_eq!(
+            attached("default", "hostnames: [a.org], parentRefs: [{name: edge}]"),
+            Ok(vec![1])
+        );
+        assert_eq!(
+            attached(
+                "default",
+                "hostnames: [a.org, example.com], parentRefs: [{name: edge, sectionName: web}]"
+            ),
+            Err(RouteReason::NoMatchingListenerHostname)
+        );
+    }
+
+    #[test]
+    fn a_route_with_nothing_left_to_serve_is_not_attached() {
+        let unserved = "parentRefs: [{name: edge}], rules: [{matches: [{path: {value: a}}]}]";
+        assert_eq!(attached("default", unserved), Err(RouteReason::UnsupportedValue));
+    }
+
+    #[test]
+    fn a_route_stands_once_behind_a_listener_that_several_references_lead_to() {
+        let twice = route(
+            "default",
+            "parentRefs: [{name: edge}, {name: edge, sectionName: web}]",
+        );
+        let resolved = resolved(&[&twice]);
+        assert_eq!(
+            resolved
+                .attachments
+                .of("HTTPRoute", &ObjectKey::new("default", "shop"))
+                .len(),
+            2
+        );
+        assert_eq!(behind(&resolved.attachments), [0, 1]);
+    }
+
+    #[test]
+    fn parents_of_others_are_not_judged() {
+        let foreign = route(
+            "default",
+            "parentRefs: [{name: gone}, {kind: Service, group: '', name: edge}]",
+        );
+        let resolved = resolved(&[&foreign]);
+        assert!(
+            resolved
+                .attachments
+                .of("HTTPRoute", &ObjectKey::new("default", "shop"))
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_listener_without_its_certificate_lets_routes_in() {
+        let secure = "
+            kind: Gateway
+            metadata: {namespace: default, name: edge}
+            spec:
+              gatewayClassName: ours
+              listeners: [{name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: gone}]}}]";
+        let resolved = resolved(&[secure, &route("default", "parentRefs: [{name: edge}]")]);
+        assert_eq!(behind(&resolved.attachments), [0]);
+    }
+
+    const LISTENER_SET: &str = "
+kind: Gateway
+metadata: {namespace: default, name: edge}
+spec:
+  gatewayClassName: ours
+  allowedListeners: {namespaces: {from: All}}
+  listeners: [{name: web, port: 80, protocol: HTTP}]
+---
+kind: ListenerSet
+metadata: {namespace: team, name: more}
+spec:
+  parentRef: {namespace: default, name: edge}
+  listeners: [{name: extra, port: 81, protocol: HTTP}]
+";
+
+    #[test]
+    fn a_reference_to_a_listener_set_leads_to_its_listeners_only() {
+        let route = route("team", "parentRefs: [{kind: ListenerSet, name: more}]");
+        assert_eq!(behind(&resolved(&[LISTENER_SET, &route]).attachments), [1]);
+    }
+
+    #[test]
+    fn a_reference_to_a_gateway_does_not_lead_to_listeners_of_its_listener_sets() {
+        let all = route("default", "parentRefs: [{name: edge}]");
+        assert_eq!(behind(&resolved(&[LISTENER_SET, &all]).attachments), [0]);
+        let section = route("default", "parentRefs: [{name: edge, sectionName: extra}]");
+        let resolved = resolved(&[LISTENER_SET, &section]);
+        let verdicts = resolved
+            .attachments
+            .of("HTTPRoute", &ObjectKey::new("default", "shop"));
+        let refusal = verdicts[0].refusal.as_ref().expect("a refusal");
+        assert_eq!(refusal.reason, RouteReason::NoMatchingParent);
+        assert_eq!(
+            refusal.to_string(),
+            "parentRefs: Gateway default/edge has no listener named \"extra\"; it has web:80"
+        );
+    }
+
+    #[test]
+    fn routes_of_kinds_that_are_not_served_are_told_so() {
+        let grpc =
+            "{kind: GRPCRoute, metadata: {namespace: default, name: g}, spec: {parentRefs: [{name: edge}]}}";
+        let udp = "{kind: UDPRoute, metadata: {namespace: default, name: u}, spec: {parentRefs: [{name: edge}], rules: []}}";
+        let resolved = resolved(&[grpc, udp]);
+        let reason = |kind, name| {
+            let verdicts = resolved.attachments.of(kind, &ObjectKey::new("default", name));
+            verdicts[0].refusal.as_ref().map(|refusal| refusal.reason)
+        };
+        assert_eq!(reason("GRPCRoute", "g"), Some(RouteReason::UnsupportedValue));
+        assert_eq!(reason("UDPRoute", "u"), Some(RouteReason::NotAllowedByListeners));
     }
 }

@@ -72,20 +72,16 @@ fn conflicts(listeners: &[Listener], port: &[usize]) -> Vec<(usize, Finding<Conf
         for index in rivals {
             match claims.conflict(&listeners[*index]) {
                 Some(conflict) => conflicts.push((*index, conflict)),
-                None => winners.push(&listeners[*index]),
+                None => winners.push(*index),
             }
         }
-        for index in rivals {
-            let listener = &listeners[*index];
-            let mut others = winners.iter().filter(|other| !std::ptr::eq(**other, listener));
-            let lost = conflicts.iter().any(|(loser, _)| loser == index);
-            let conflict = others.find_map(|other| conflict_between(listener, other));
-            if let (Some(conflict), false) = (conflict, lost) {
-                conflicts.push((*index, conflict));
-            }
+        for index in &winners {
+            let mut others = winners.iter().filter(|other| *other != index);
+            let conflict = others.find_map(|other| conflict_between(&listeners[*index], &listeners[*other]));
+            conflicts.extend(conflict.map(|conflict| (*index, conflict)));
         }
-        for winner in winners {
-            claims.add(winner);
+        for index in winners {
+            claims.add(&listeners[index]);
         }
     }
     for index in others {

@@ -36,7 +36,6 @@ fn origins(origins: &[String]) -> Result<Vec<OriginPattern>, Mistake> {
             Mistake::unsupported(format!("allowOrigins[{index}]"), problem)
         })
     };
-    limit::list(origins).map_err(|mistake| mistake.within("allowOrigins"))?;
     origins.iter().enumerate().map(parsed).collect()
 }
 
@@ -98,7 +97,7 @@ fn header_names(field: &str, names: &[String]) -> Result<Option<Vec<HeaderName>>
     if names.iter().any(|name| name == "*") {
         return Ok(None);
     }
-    limit::list(names).map_err(|mistake| mistake.within(field))?;
+    limit::list(field, names)?;
     let parsed = |(index, name): (usize, &String)| {
         header_name(name).map_err(|mistake| mistake.within(format_args!("{field}[{index}]")))
     };

@@ -45,6 +45,9 @@ pub fn settings(nginx: &NginxSettings) -> Settings {
     Check::default().settings(nginx)
 }
 
+/// Most bytes of a text that is printed as one parameter: NGINX reads at most 4,096 of them, and each may be escaped.
+const LONGEST_TEXT: usize = 2000;
+
 /// Reads fields and notes which are wrong.
 #[derive(Default)]
 struct Check {
@@ -176,7 +179,8 @@ impl Check {
             format,
             custom_format,
         } = log;
-        let remedy = "Combined, Json, or Custom with a customFormat";
+        let fits = |format: &&String| (1..=LONGEST_TEXT).contains(&format.len());
+        let remedy = "Combined, Json, or Custom with a customFormat of at most 2000 bytes";
         let format = self.field(
             "accessLog.format",
             format.as_ref(),
@@ -184,7 +188,7 @@ impl Check {
             |format| match format {
                 NginxAccessLogFormat::Combined => Some(AccessLog::Combined),
                 NginxAccessLogFormat::Json => Some(AccessLog::Json),
-                NginxAccessLogFormat::Custom => custom_format.clone().map(AccessLog::Custom),
+                NginxAccessLogFormat::Custom => custom_format.as_ref().filter(fits).cloned().map(AccessLog::Custom),
                 NginxAccessLogFormat::Unknown(_) => None,
             },
         );
@@ -266,7 +270,7 @@ fn tls_protocol(protocol: &NginxTlsProtocol) -> Option<&'static str> {
 /// See <https://docs.openssl.org/3.0/man1/openssl-ciphers/#cipher-list-format>.
 fn is_cipher_list(ciphers: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b":!+-@=_,. ".contains(&byte);
-    !ciphers.trim().is_empty() && ciphers.bytes().all(known)
+    !ciphers.trim().is_empty() && ciphers.len() <= LONGEST_TEXT && ciphers.bytes().all(known)
 }
 
 /// Whether this is an address, or one with the length of a prefix that it can have.
@@ -276,7 +280,8 @@ fn is_cidr(cidr: &str) -> bool {
         return false;
     };
     let bits = if address.is_ipv4() { 32 } else { 128 };
-    length.parse().is_ok_and(|length: u8| length <= bits)
+    let digits = length.bytes().all(|byte| byte.is_ascii_digit());
+    digits && length.parse().is_ok_and(|length: u8| length <= bits)
 }
 
 #[cfg(test)]
@@ -351,7 +356,7 @@ mod tests {
             ),
             (
                 "{accessLog: {format: Custom}}",
-                r#"spec.nginx.accessLog.format is "Custom"; it can be Combined, Json, or Custom with a customFormat"#,
+                r#"spec.nginx.accessLog.format is "Custom"; it can be Combined, Json, or Custom with a customFormat of at most 2000 bytes"#,
             ),
         ] {
             assert_eq!(problems(&nginx(yaml)), [problem], "{yaml}");

@@ -1,15 +1,10 @@
 //! Gateways with all their listeners.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
-
-use k8s_openapi::jiff::Timestamp;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
     api::{
-        self, AddressRoutability, AddressType, GATEWAY_GROUP, GatewayDefaultScope, GatewaySpecAddress,
+        self, AddressRoutability, AddressType, FrontendTlsConfig, GatewayDefaultScope, GatewaySpecAddress,
         NginxSettings, ParentReference,
     },
     config::Settings,
@@ -19,16 +14,17 @@ use crate::{
     resolve::{
         certificate::Certificate,
         class::Class,
-        client_validation, conflict,
+        client_validation, conflict, listener_set,
         finding::{Finding, reasons},
         fleet,
         grant::{Grants, Referrer},
         listener::{Listener, ListenerContext, ListenerOwner},
         lookup::{Dangling, Lookup},
-        namespaces::Namespaces,
-    },
+        },
     snapshot::Snapshot,
 };
+
+pub use super::listener_set::ListenerSet;
 
 /// A Gateway of ours.
 #[derive(Debug)]
@@ -81,27 +77,6 @@ reasons! {
     }
 }
 
-/// A ListenerSet whose parent is a Gateway of ours.
-#[derive(Debug)]
-pub struct ListenerSet {
-    /// The Gateway. Its `listeners` include those of the ListenerSet if it is not refused.
-    pub gateway: ObjectKey,
-    /// Why the Gateway does not take its listeners.
-    pub refusal: Option<Finding<ListenerSetRefusal>>,
-}
-
-reasons! {
-    /// Why a Gateway does not take the listeners of a ListenerSet.
-    ///
-    /// See <https://gateway-api.sigs.k8s.io/reference/spec/#listenersetconditionreason>.
-    pub enum ListenerSetRefusal {
-        /// It allows no ListenerSets from that namespace.
-        NotAllowed = "NotAllowed",
-        /// It is not accepted itself.
-        ParentNotAccepted = "ParentNotAccepted",
-    }
-}
-
 impl Gateway {
     /// The listeners of one owner, each with its position among all.
     pub fn listeners_of<'a>(
@@ -132,64 +107,38 @@ pub fn resolve(
         grants,
         needs,
     };
-    let by_parent = listener_sets_by_parent(snapshot);
+    let by_gateway = listener_set::by_gateway(snapshot);
     let mut gateways = BTreeMap::new();
     let mut listener_sets = BTreeMap::new();
-    for (key, gateway) in &snapshot.gateways {
-        let class_key = ObjectKey::new("", &gateway.spec.gateway_class_name);
-        let Some(class) = classes.get(&class_key) else {
+    for (key, object) in &snapshot.gateways {
+        let class = ObjectKey::new("", &object.spec.gateway_class_name);
+        let Some(class) = classes.get(&class) else {
             continue;
         };
-        let children = by_parent.get(key).map_or(&[][..], Vec::as_slice);
-        let mut resolved = resolve_gateway(&mut lookup, key, gateway, class);
-        for (child_key, child) in children {
-            let refusal = listener_set_refusal(snapshot, gateway, &resolved, child_key);
+        let mut gateway = resolve_gateway(&mut lookup, key, object, class);
+        for (child, child_object) in by_gateway.get(key).into_iter().flatten() {
+            let refusal = listener_set::refusal(snapshot, object, &gateway, &child.namespace);
             if refusal.is_none() {
-                let listeners = listener_set_listeners(&mut lookup, key, gateway, child_key, child);
-                resolved.listeners.extend(listeners);
+                let context = ListenerContext {
+                    owner: ListenerOwner::ListenerSet((*child).clone()),
+                    from: Referrer::gateway_api("ListenerSet", &child.namespace),
+                    gateway: Referrer::gateway_api("Gateway", &key.namespace),
+                    frontend: frontend(object),
+                };
+                let listeners = Listener::resolve_all(&mut lookup, &context, &child_object.spec.listeners);
+                gateway.listeners.extend(listeners);
             }
             let listener_set = ListenerSet {
                 gateway: key.clone(),
                 refusal,
             };
-            listener_sets.insert((*child_key).clone(), listener_set);
+            listener_sets.insert((*child).clone(), listener_set);
         }
-        conflict::mark(&mut resolved.listeners);
-        resolved.infra = Some(infra(gateway, &resolved.listeners));
-        gateways.insert(key.clone(), resolved);
+        conflict::mark(&mut gateway.listeners);
+        gateway.infra = Some(infra(object, &gateway.listeners));
+        gateways.insert(key.clone(), gateway);
     }
     (gateways, listener_sets)
-}
-
-type ListenerSets<'a> = Vec<(&'a ObjectKey, &'a api::ListenerSet)>;
-
-/// The ListenerSets of every Gateway, in order of precedence: by age, then by namespace and name.
-fn listener_sets_by_parent(snapshot: &Snapshot) -> BTreeMap<ObjectKey, ListenerSets<'_>> {
-    let mut by_parent = BTreeMap::<_, ListenerSets<'_>>::new();
-    for (key, listener_set) in &snapshot.listener_sets {
-        let parent = &listener_set.spec.parent_ref;
-        if (parent.group(), parent.kind()) == (GATEWAY_GROUP, "Gateway") {
-            let parent = parent_key(parent, &key.namespace);
-            by_parent
-                .entry(parent)
-                .or_default()
-                .push((key, listener_set.as_ref()));
-        }
-    }
-    for listener_sets in by_parent.values_mut() {
-        listener_sets.sort_by_key(|(key, listener_set)| (created(listener_set), *key));
-    }
-    by_parent
-}
-
-fn parent_key(parent: &ParentReference, own_namespace: &str) -> ObjectKey {
-    let namespace = parent.namespace.as_deref().unwrap_or(own_namespace);
-    ObjectKey::new(namespace, &parent.name)
-}
-
-fn created(listener_set: &api::ListenerSet) -> Option<Timestamp> {
-    let created = listener_set.metadata.creation_timestamp.as_ref();
-    created.map(|created| created.0)
 }
 
 /// A Gateway with its own listeners, before they are compared.
@@ -207,9 +156,9 @@ fn resolve_gateway(
         let note = "spec.defaultScope has no effect yet: routes have to name the Gateway";
         findings.notes.push(note.to_owned());
     }
-    let frontend = gateway.spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref());
+    let frontend = frontend(gateway);
     findings.insecure = frontend.is_some_and(client_validation::is_insecure);
-    let from = referrer("Gateway", key);
+    let from = Referrer::gateway_api("Gateway", &key.namespace);
     let context = ListenerContext {
         owner: ListenerOwner::Gateway,
         from,
@@ -220,75 +169,14 @@ fn resolve_gateway(
         key: key.clone(),
         settings: fleet::settings(&nginx),
         infra: None,
-        listeners: listeners(lookup, &context, &gateway.spec.listeners),
+        listeners: Listener::resolve_all(lookup, &context, &gateway.spec.listeners),
         findings,
     }
 }
 
-fn referrer<'a>(kind: &'a str, key: &'a ObjectKey) -> Referrer<'a> {
-    Referrer {
-        group: GATEWAY_GROUP,
-        kind,
-        namespace: &key.namespace,
-    }
-}
-
-/// All listeners of an object. Names tell them apart, so a name that comes again is nobody's.
-fn listeners(
-    lookup: &mut Lookup<'_>,
-    context: &ListenerContext<'_>,
-    written: &[api::Listener],
-) -> Vec<Listener> {
-    let mut names = BTreeSet::new();
-    let mut listeners = Vec::with_capacity(written.len());
-    for listener in written {
-        let mut resolved = Listener::resolve(lookup, context, listener);
-        if !names.insert(&listener.name) {
-            let message = format!("another listener before it has the name {:?} too", listener.name);
-            resolved.findings.refuse_value(message);
-        }
-        listeners.push(resolved);
-    }
-    listeners
-}
-
-/// The listeners that a ListenerSet adds to its Gateway.
-fn listener_set_listeners(
-    lookup: &mut Lookup<'_>,
-    gateway_key: &ObjectKey,
-    gateway: &api::Gateway,
-    key: &ObjectKey,
-    listener_set: &api::ListenerSet,
-) -> Vec<Listener> {
-    let context = ListenerContext {
-        owner: ListenerOwner::ListenerSet(key.clone()),
-        from: referrer("ListenerSet", key),
-        gateway: referrer("Gateway", gateway_key),
-        frontend: gateway.spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref()),
-    };
-    listeners(lookup, &context, &listener_set.spec.listeners)
-}
-
-fn listener_set_refusal(
-    snapshot: &Snapshot,
-    gateway: &api::Gateway,
-    resolved: &Gateway,
-    key: &ObjectKey,
-) -> Option<Finding<ListenerSetRefusal>> {
-    let Gateway { key: parent, .. } = resolved;
-    let allowed = gateway.spec.allowed_listener_namespaces();
-    let namespaces = Namespaces::new(allowed.from(), allowed.selector.as_ref(), &parent.namespace);
-    if !namespaces.contain(&key.namespace, snapshot) {
-        let message = format!(
-            "Gateway {parent} does not allow ListenerSets of namespace {} in spec.allowedListeners",
-            key.namespace
-        );
-        return Some(Finding::new(ListenerSetRefusal::NotAllowed, message));
-    }
-    (!resolved.is_accepted()).then(|| {
-        let message = format!("Gateway {parent} is not accepted");
-        Finding::new(ListenerSetRefusal::ParentNotAccepted, message)
-    })
+/// The settings for TLS with clients, if there are any.
+fn frontend(gateway: &api::Gateway) -> Option<&FrontendTlsConfig> {
+    gateway.spec.tls.as_ref()?.frontend.as_ref()
 }
 
 /// The settings of NGINX as written, the Gateway's over its class's.
@@ -365,7 +253,8 @@ fn check_backend_tls(
     };
     let note = "spec.tls.backend.clientCertificateRef has no effect yet: BackendTLSPolicy is not supported";
     findings.notes.push(note.to_owned());
-    if let Err(dangling) = Certificate::resolve(lookup, referrer("Gateway", key), reference) {
+    let from = Referrer::gateway_api("Gateway", &key.namespace);
+    if let Err(dangling) = Certificate::resolve(lookup, from, reference) {
         let (reason, message) = match dangling {
             Dangling::NotPermitted(message) => (GatewayReference::RefNotPermitted, message),
             Dangling::WrongKind(message) | Dangling::Invalid(message) => {

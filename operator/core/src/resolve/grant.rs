@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    api::{ReferenceGrantFrom, ReferenceGrantSpec, ReferenceGrantTo},
+    api::{GATEWAY_GROUP, ReferenceGrantFrom, ReferenceGrantSpec, ReferenceGrantTo},
     snapshot::Snapshot,
 };
 
@@ -20,6 +20,18 @@ pub struct Referrer<'a> {
     pub kind: &'a str,
     /// Namespace.
     pub namespace: &'a str,
+}
+
+impl<'a> Referrer<'a> {
+    /// An object of that kind of Gateway API.
+    #[must_use]
+    pub fn gateway_api(kind: &'a str, namespace: &'a str) -> Self {
+        Self {
+            group: GATEWAY_GROUP,
+            kind,
+            namespace,
+        }
+    }
 }
 
 /// An object that is referred to.

@@ -59,6 +59,7 @@ pub(super) fn header_changes(filter: &HttpHeaderFilter) -> Result<HeaderChanges,
             Change::Remove => sorted.remove.push(name),
         }
     }
+    limit::header_changes("add", &HeaderChanges::default(), &sorted)?;
     Ok(sorted)
 }
 
@@ -92,7 +93,7 @@ fn value(value: &str) -> Result<&str, Mistake> {
         let problem = format!("{} holds control characters, which no header can", quoted(value));
         return Err(Mistake::unsupported("value", problem));
     }
-    limit::header_value(value)?;
+    limit::text("value", value)?;
     Ok(value)
 }
 
@@ -163,6 +164,9 @@ mod tests {
     fn a_value_longer_than_nginx_can_read_is_refused() {
         let long = "x".repeat(10_000);
         let problem = changes(&format!("{{add: [{{name: a, value: {long}}}]}}")).expect_err("a refusal");
-        assert!(problem.starts_with("add[0].value: of 10000 bytes"), "{problem}");
+        assert!(
+            problem.starts_with("add[0].value: takes up to 10000 bytes"),
+            "{problem}"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! Listeners, of Gateways and ListenerSets alike.
 
+use std::collections::BTreeSet;
+
 use crate::{
     api::{self, FrontendTlsConfig, GATEWAY_GROUP, ListenerTlsConfig, ProtocolType, TlsModeType},
     config::ClientValidation,
@@ -117,21 +119,40 @@ reasons! {
 }
 
 /// What a listener is resolved in.
-pub struct ListenerContext<'a> {
+pub(super) struct ListenerContext<'a> {
     /// Whose it is.
-    pub owner: ListenerOwner,
+    pub(super) owner: ListenerOwner,
     /// The object that it is written in.
-    pub from: Referrer<'a>,
+    pub(super) from: Referrer<'a>,
     /// The Gateway that serves it.
-    pub gateway: Referrer<'a>,
+    pub(super) gateway: Referrer<'a>,
     /// The Gateway's settings for TLS with clients.
-    pub frontend: Option<&'a FrontendTlsConfig>,
+    pub(super) frontend: Option<&'a FrontendTlsConfig>,
 }
 
 impl Listener {
+    /// What all listeners of an object mean, each by itself.
+    pub(super) fn resolve_all(
+        lookup: &mut Lookup<'_>,
+        context: &ListenerContext<'_>,
+        listeners: &[api::Listener],
+    ) -> Vec<Self> {
+        let mut names = BTreeSet::new();
+        let mut resolved = Vec::with_capacity(listeners.len());
+        for written in listeners {
+            let mut listener = Self::resolve(lookup, context, written);
+            if !names.insert(&written.name) {
+                let message = format!("another listener before it has the name {:?} too", written.name);
+                listener.findings.refuse_value(message);
+            }
+            resolved.push(listener);
+        }
+        resolved
+    }
+
     /// What a listener means by itself; how it gets along with others is for
     /// [`conflict`](crate::resolve::conflict).
-    pub fn resolve(lookup: &mut Lookup<'_>, context: &ListenerContext<'_>, listener: &api::Listener) -> Self {
+    fn resolve(lookup: &mut Lookup<'_>, context: &ListenerContext<'_>, listener: &api::Listener) -> Self {
         let mut findings = ListenerFindings::default();
         let port = port(listener.port, &mut findings);
         let kinds = kinds(listener, &mut findings);
@@ -157,7 +178,7 @@ impl Listener {
     }
 
     /// Decides whether the listener serves, from its findings.
-    pub(crate) fn decide(&mut self) {
+    pub(super) fn decide(&mut self) {
         let tls = self.tls.as_ref();
         self.serves = self.findings.refusals.is_empty()
             && self.findings.conflict.is_none()
@@ -313,7 +334,7 @@ fn unresolved(dangling: Dangling) -> Finding<UnresolvedReference> {
 }
 
 impl ListenerFindings {
-    pub(crate) fn refuse_value(&mut self, message: String) {
+    fn refuse_value(&mut self, message: String) {
         self.refusals
             .push(Finding::new(ListenerRefusal::UnsupportedValue, message));
     }

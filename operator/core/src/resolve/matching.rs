@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    limit::{self, LONGEST_PATH, LONGEST_PATTERN},
+    limit::{self, LONGEST},
     mistake::{Mistake, quoted},
     route::{Match, PathMatch},
 };
@@ -46,7 +46,11 @@ fn path(path: &HttpPathMatch) -> Result<PathMatch, Mistake> {
     match path.match_type() {
         PathMatchType::Exact => literal_path(value).map(PathMatch::Exact),
         PathMatchType::PathPrefix => literal_path(value).map(PathMatch::Prefix),
-        PathMatchType::RegularExpression => regex(value).map(PathMatch::Regex),
+        PathMatchType::RegularExpression => {
+            let pattern = regex(value)?;
+            limit::pattern(&pattern)?;
+            Ok(PathMatch::Regex(pattern))
+        }
         PathMatchType::Unknown(unknown) => Err(unknown_type(unknown, PathMatchType::KNOWN)),
     }
 }
@@ -54,7 +58,7 @@ fn path(path: &HttpPathMatch) -> Result<PathMatch, Mistake> {
 fn literal_path(value: &str) -> Result<Path, Mistake> {
     Path::new(value).ok_or_else(|| {
         let problem = format!(
-            "{} is not the path of any request; it must start with \"/\", be of at most {LONGEST_PATH} characters, \
+            "{} is not the path of any request; it must start with \"/\", be of at most {LONGEST} characters, \
              and be free of \"//\", \"/./\", \"/../\", \"%2f\", \"?\", \"#\", blanks and broken percent-encodings",
             quoted(value)
         );
@@ -96,10 +100,7 @@ fn header(header: &HttpHeaderMatch) -> Result<Condition, Mistake> {
         HeaderMatchType::RegularExpression => regex(&header.value)?,
         HeaderMatchType::Unknown(unknown) => return Err(unknown_type(unknown, HeaderMatchType::KNOWN)),
     };
-    Ok(Condition {
-        subject: Subject::Header(name),
-        pattern,
-    })
+    fitting(Subject::Header(name), pattern)
 }
 
 /// A header's name, or why NGINX could not see such a header.
@@ -121,7 +122,6 @@ fn header_value(value: &str) -> Result<Pattern, Mistake> {
         );
         return Err(Mistake::unsupported("value", problem));
     }
-    limit::header_match(value)?;
     Ok(Pattern::literal(value.as_bytes()))
 }
 
@@ -146,28 +146,26 @@ fn query_param(param: &HttpQueryParamMatch) -> Result<Condition, Mistake> {
         ));
     }
     let pattern = match param.match_type() {
-        QueryParamMatchType::Exact => {
-            limit::query_match(&param.name, &param.value)?;
-            Pattern::literal(param.value.as_bytes())
-        }
-        QueryParamMatchType::RegularExpression => {
-            limit::query_match(&param.name, "")?;
-            regex(&param.value)?
-        }
+        QueryParamMatchType::Exact => Pattern::literal(param.value.as_bytes()),
+        QueryParamMatchType::RegularExpression => regex(&param.value)?,
         QueryParamMatchType::Unknown(unknown) => {
             return Err(unknown_type(unknown, QueryParamMatchType::KNOWN));
         }
     };
-    Ok(Condition {
-        subject: Subject::Query(param.name.clone()),
-        pattern,
-    })
+    fitting(Subject::Query(param.name.clone()), pattern)
+}
+
+/// A condition that NGINX can hold.
+fn fitting(subject: Subject, pattern: Pattern) -> Result<Condition, Mistake> {
+    let condition = Condition { subject, pattern };
+    limit::condition(&condition)?;
+    Ok(condition)
 }
 
 fn regex(source: &str) -> Result<Pattern, Mistake> {
-    if source.len() > LONGEST_PATTERN {
+    if source.len() > LONGEST {
         let problem = format!(
-            "has {} bytes, a regular expression can have {LONGEST_PATTERN}",
+            "has {} bytes, a regular expression can have {LONGEST}",
             source.len()
         );
         return Err(Mistake::unsupported("value", problem));
@@ -282,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_regular_expression_longer_than_nginx_can_read_is_refused() {
-        let long = "a".repeat(LONGEST_PATTERN + 1);
+        let long = "a".repeat(LONGEST + 1);
         assert!(
             problem(&format!("[{{path: {{type: RegularExpression, value: {long}}}}}]"))
                 .contains("has 1025 bytes")

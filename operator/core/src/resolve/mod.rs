@@ -15,6 +15,8 @@ pub mod class;
 mod client_validation;
 mod conflict;
 mod cors;
+#[cfg(test)]
+pub(crate) mod example;
 mod filter;
 pub mod finding;
 pub mod fleet;
@@ -23,6 +25,7 @@ pub mod grant;
 mod header_modifier;
 mod limit;
 pub mod listener;
+pub mod listener_set;
 mod lookup;
 mod matching;
 mod mirror;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    gateway::{Gateway, ListenerSet},
+    gateway::Gateway,
     listener::{Listener, ListenerOwner},
+    listener_set::ListenerSet,
     mistake::{Mistake, RouteReason, quoted},
 };
 use crate::{

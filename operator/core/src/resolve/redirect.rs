@@ -1,7 +1,7 @@
 //! Where clients or requests are sent instead: redirects and rewrites.
 
 use super::{
-    limit::LONGEST_PATH,
+    limit::{self, LONGEST},
     mistake::{Mistake, quoted},
     route::{Match, PathMatch, PathModifier, RedirectFilter},
 };
@@ -108,11 +108,12 @@ fn replacement(field: &str, path: Option<&str>) -> Result<String, Mistake> {
             "is missing, and the type asks for it",
         ));
     };
-    if path.starts_with('/') && path.len() <= LONGEST_PATH && can_stand_in_url(path.as_bytes()) {
+    if path.starts_with('/') && path.len() <= LONGEST && can_stand_in_url(path.as_bytes()) {
+        limit::text(field, path)?;
         return Ok(path.to_owned());
     }
     let problem = format!(
-        "{} cannot be the path of a URL; it must start with \"/\", be of at most {LONGEST_PATH} characters, and have \
+        "{} cannot be the path of a URL; it must start with \"/\", be of at most {LONGEST} characters, and have \
          everything but letters, digits and -._~!$&'()*+,;=:@/ percent-encoded",
         quoted(path)
     );

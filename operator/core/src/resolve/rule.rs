@@ -3,9 +3,10 @@
 use super::{
     backend::Backends,
     filter::{Scope, filters},
+    limit,
     matching::matches,
     mistake::{Mistake, Mistakes},
-    route::{Backend, BackendTarget, Rule},
+    route::{Backend, BackendTarget, Filters, Rule},
 };
 use crate::api::{HttpBackendRef, HttpRouteRule};
 
@@ -71,7 +72,11 @@ fn resolve(
     for (index, reference) in backend_refs.iter().enumerate() {
         let mut found = Mistakes::default();
         let place = format_args!("backendRefs[{index}]");
-        resolved.push(backend(reference, &scope, &mut found).map_err(|mistake| mistake.within(place))?);
+        let backend = backend(reference, &scope, &mut found).and_then(|backend| {
+            fit_together(&filtered.filters, &backend.filters)?;
+            Ok(backend)
+        });
+        resolved.push(backend.map_err(|mistake| mistake.within(place))?);
         mistakes.absorb(place, found);
     }
     Ok(Rule {
@@ -82,6 +87,12 @@ fn resolve(
         refused: filtered.refused,
         matches,
     })
+}
+
+/// Refuses changes of one header by a rule and by its backend that NGINX could not hold together.
+fn fit_together(rule: &Filters, backend: &Filters) -> Result<(), Mistake> {
+    limit::header_changes("filters", &rule.request_headers, &backend.request_headers)?;
+    limit::header_changes("filters", &rule.response_headers, &backend.response_headers)
 }
 
 /// Who takes requests, or why the rule cannot be served; where the reference leads nowhere, its part of the requests
@@ -115,4 +126,102 @@ fn backend(
         filters: filtered.filters,
         target,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::HttpRouteRule,
+        resolve::{grant::Grants, mistake::RouteReason},
+        snapshot::Snapshot,
+    };
+
+    fn resolved(yaml: &str) -> (Option<Rule>, Mistakes) {
+        let written: HttpRouteRule = serde_saphyr::from_str(yaml).expect("a rule decodes");
+        let snapshot = Snapshot::default();
+        let grants = Grants::new(&snapshot);
+        let backends = Backends::new(&snapshot, &grants);
+        let mut mistakes = Mistakes::default();
+        (rule(3, &written, "default", &backends, &mut mistakes), mistakes)
+    }
+
+    #[test]
+    fn a_rule_without_anything_takes_every_request_and_has_no_backend() {
+        let (rule, mistakes) = resolved("{}");
+        let rule = rule.expect("a rule");
+        assert_eq!((rule.index, rule.matches.len(), rule.backends.len()), (3, 1, 0));
+        assert_eq!(mistakes, Mistakes::default());
+    }
+
+    #[test]
+    fn what_is_not_done_yet_is_said_to_be_ignored() {
+        let (rule, mistakes) =
+            resolved("{timeouts: {request: 1s}, retry: {attempts: 2}, sessionPersistence: {type: Cookie}}");
+        assert!(rule.is_some());
+        let ignored: Vec<String> = mistakes.ignored.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            ignored,
+            [
+                "rules[3].timeouts: is not supported yet and has no effect",
+                "rules[3].retry: is not supported yet and has no effect",
+                "rules[3].sessionPersistence: is not supported yet and has no effect",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_rule_with_a_mistake_is_left_out_with_its_place() {
+        let (rule, mistakes) = resolved("{matches: [{path: {value: a}}]}");
+        assert!(rule.is_none());
+        assert!(
+            mistakes.rules[0]
+                .to_string()
+                .starts_with("rules[3].matches[0].path.value: ")
+        );
+    }
+
+    #[test]
+    fn a_redirect_excludes_backends() {
+        let (rule, mistakes) = resolved(
+            "{filters: [{type: RequestRedirect, requestRedirect: {}}], backendRefs: [{name: a, port: 80}]}",
+        );
+        assert!(rule.is_none());
+        assert_eq!(mistakes.rules[0].reason, RouteReason::IncompatibleFilters);
+    }
+
+    #[test]
+    fn a_backend_that_leads_nowhere_keeps_its_weight() {
+        let (rule, mistakes) = resolved("{backendRefs: [{name: gone, port: 80, weight: 7}]}");
+        let backend = &rule.expect("a rule").backends[0];
+        assert_eq!((backend.weight, &backend.target), (7, &BackendTarget::Unresolved));
+        assert_eq!(
+            mistakes.references[0].to_string(),
+            "rules[3].backendRefs[0].name: Service default/gone does not exist"
+        );
+    }
+
+    #[test]
+    fn a_negative_weight_is_refused() {
+        let (rule, mistakes) = resolved("{backendRefs: [{name: a, port: 80, weight: -1}]}");
+        assert!(rule.is_none());
+        assert_eq!(
+            mistakes.rules[0].to_string(),
+            "rules[3].backendRefs[0].weight: -1 is negative; give 0 for no requests"
+        );
+    }
+
+    #[test]
+    fn a_filter_of_a_backend_that_must_not_be_skipped_refuses_its_part() {
+        let (rule, mistakes) =
+            resolved("{backendRefs: [{name: a, port: 80, filters: [{type: ExternalAuth}]}]}");
+        let rule = rule.expect("a rule");
+        assert!(!rule.refused);
+        assert_eq!(rule.backends[0].target, BackendTarget::Unresolved);
+        assert!(
+            mistakes.rules[0]
+                .to_string()
+                .starts_with("rules[3].backendRefs[0].filters[0].type: ")
+        );
+    }
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     api::ListenerSetStatus,
     object::ObjectKey,
-    resolve::{Gateway, ListenerOwner, Resolved, gateway::ListenerSet},
+    resolve::{Gateway, ListenerOwner, Resolved, finding::Reason, listener_set::ListenerSet},
     snapshot::Snapshot,
 };
 
@@ -66,11 +66,9 @@ fn conditions(
     listener_set: &ListenerSet,
     programming: &Programming,
 ) -> Vec<Wanted> {
-    let refusal = listener_set.refusal.as_slice();
-    let both = |condition: fn(&'static str) -> Wanted| OURS.iter().map(|type_| condition(type_)).collect();
-    if !refusal.is_empty() {
-        let conditions = OURS.iter().filter_map(|type_| Wanted::refused(type_, refusal));
-        return conditions.collect();
+    if let Some(refusal) = &listener_set.refusal {
+        let message = format!("{}.", refusal.message);
+        return both(refusal.reason.as_str(), &message);
     }
     let bad: Vec<_> = gateway
         .listeners_of(owner)
@@ -78,10 +76,8 @@ fn conditions(
         .map(|(_, listener)| listener.name.as_str())
         .collect();
     if bad.len() == gateway.listeners_of(owner).count() {
-        return both(|type_| {
-            let message = "None of the listeners can be served; their conditions say why.";
-            Wanted::no(type_, "ListenersNotValid", message)
-        });
+        let message = "None of the listeners can be served; their conditions say why.";
+        return both("ListenersNotValid", message);
     }
     let accepted = if bad.is_empty() {
         Wanted::yes("Accepted", "Accepted", "The ListenerSet is valid.")
@@ -100,4 +96,10 @@ fn conditions(
         }
     };
     vec![accepted, programmed]
+}
+
+/// Neither accepted nor programmed.
+fn both(reason: &'static str, message: &str) -> Vec<Wanted> {
+    let conditions = OURS.iter().map(|type_| Wanted::no(type_, reason, message));
+    conditions.collect()
 }

@@ -159,7 +159,9 @@ fn components(positions: &[Position]) -> Vec<usize> {
     let forward = forward.collect::<Vec<_>>();
     let mut backward = vec![Vec::new(); positions.len()];
     for (from, next) in forward.iter().enumerate() {
-        next.iter().for_each(|&to| backward[to].push(from));
+        for &to in next {
+            backward[to].push(from);
+        }
     }
     // Kosaraju's algorithm: what is left last going forward is gathered first going backward.
     let mut seen = vec![false; positions.len()];

@@ -78,8 +78,8 @@ pub(super) fn config(words: &Words, address: Option<IpAddr>) -> Config {
     };
     let shop = upstream(&mut config, "shop");
     let cart = upstream(&mut config, "cart");
-    let internal = internal(&mut config, words, shop, cart);
-    let dispatch = dispatch(&mut config, words, &internal);
+    let (internal, rules) = internal(&mut config, words, shop, cart);
+    let dispatch = dispatch(&mut config, words, rules);
     let locations = locations(&mut config, words, shop, dispatch);
     let listen = |port, default| Listen {
         address,
@@ -200,7 +200,13 @@ fn changes(config: &mut Config, words: &Words) -> HeaderChanges {
     }
 }
 
-fn internal(config: &mut Config, words: &Words, shop: Id, cart: Id) -> BTreeMap<Internal, Action> {
+/// Locations that others lead to, and the two of them that a dispatch chooses from: a split, and HTTP/2.
+fn internal(
+    config: &mut Config,
+    words: &Words,
+    shop: Id,
+    cart: Id,
+) -> (BTreeMap<Internal, Action>, [Internal; 2]) {
     let mirror_split = split(
         config,
         "mirror",
@@ -260,13 +266,15 @@ fn internal(config: &mut Config, words: &Words, shop: Id, cart: Id) -> BTreeMap<
             ..proxy(shop)
         }),
     );
-    BTreeMap::from([
+    let rules = [&rule, &h2c].map(|action| Internal::Rule(Id::of(action)));
+    let internal = BTreeMap::from([
         (Internal::Backend(Id::of(&first)), first),
         (Internal::Backend(Id::of(&second)), second),
-        (Internal::Rule(Id::of(&rule)), rule),
-        (Internal::Rule(Id::of(&h2c)), h2c),
+        (rules[0], rule),
+        (rules[1], h2c),
         (Internal::Mirror(mirror_id), mirror),
-    ])
+    ]);
+    (internal, rules)
 }
 
 fn split(config: &mut Config, salt: &'static str, shares: &[(Share, u16)]) -> Id {
@@ -279,52 +287,44 @@ fn split(config: &mut Config, salt: &'static str, shares: &[(Share, u16)]) -> Id
     id
 }
 
-fn dispatch(config: &mut Config, words: &Words, internal: &BTreeMap<Internal, Action>) -> Id {
-    let pattern =
-        Pattern::regex(&words.pattern).unwrap_or_else(|_| Pattern::literal(words.pattern.as_bytes()));
-    let conditions = [
-        (Subject::Header(header("x-version")), pattern.clone()),
-        (
-            Subject::Query(words.name.clone()),
-            Pattern::literal(words.value.as_bytes()),
-        ),
-        (Subject::Path, pattern),
-        (
-            Subject::Method(Method::new("POST").expect("a method")),
-            Pattern::literal(b"POST"),
-        ),
-    ];
-    let conditions = conditions.map(|(subject, pattern)| {
+fn dispatch(config: &mut Config, words: &Words, [split, h2c]: [Internal; 2]) -> Id {
+    let pattern = Pattern::regex(&words.pattern).unwrap_or_else(|_| Pattern::literal(words.pattern.as_bytes()));
+    let mut is = |subject, pattern: &Pattern| {
+        let pattern = pattern.clone();
         let condition = Condition { subject, pattern };
         let id = Id::of(&condition);
         config.conditions.insert(id, condition);
         id
-    });
-    let rules = internal.keys().filter(|name| matches!(name, Internal::Rule(_)));
-    let choices = conditions
-        .chunks(2)
-        .map(<[Id]>::to_vec)
-        .zip(rules.copied())
-        .collect();
-    let dispatch = Dispatch { choices };
+    };
+    let post = Method::new("POST").expect("a method");
+    let version = is(Subject::Header(header("x-version")), &pattern);
+    let value = is(Subject::Query(words.name.clone()), &Pattern::literal(words.value.as_bytes()));
+    let method = is(Subject::Method(post), &Pattern::literal(b"POST"));
+    let below = is(Subject::Path, &pattern);
+    let dispatch = Dispatch {
+        choices: vec![(vec![version], split), (vec![value], h2c), (vec![method, below], h2c)],
+    };
     let id = Id::of(&dispatch);
     config.dispatches.insert(id, dispatch);
     id
 }
 
 fn locations(config: &mut Config, words: &Words, shop: Id, dispatch: Id) -> Vec<Location> {
-    let rewrite = PathRewrite {
-        prefix: path("/old"),
-        replacement: words.path.clone(),
+    let mut rewrite = |prefix| {
+        let rewrite = PathRewrite {
+            prefix: path(prefix),
+            replacement: words.path.clone(),
+        };
+        let id = Id::of(&rewrite);
+        config.rewrites.insert(id, rewrite);
+        Some(RewrittenPath::Prefix(id))
     };
-    let rewrite_id = Id::of(&rewrite);
-    config.rewrites.insert(rewrite_id, rewrite);
     let rewritten = action(
         words,
         0,
         Step::Proxy(Proxy {
             host: Some(hostname("internal.example")),
-            path: Some(RewrittenPath::Prefix(rewrite_id)),
+            path: rewrite("/old"),
             ..proxy(shop)
         }),
     );
@@ -333,7 +333,7 @@ fn locations(config: &mut Config, words: &Words, shop: Id, dispatch: Id) -> Vec<
         0,
         Step::Proxy(Proxy {
             protocol: Protocol::H2c,
-            path: Some(RewrittenPath::Prefix(rewrite_id)),
+            path: rewrite("/oldh2c"),
             ..proxy(shop)
         }),
     );

@@ -1,0 +1,220 @@
+//! Behaviour as files: each folder of `tests/golden` that has an `in.yaml` is a case, named by the sentence it proves.
+//!
+//! Beside the input stand the files that each gateway's NGINX gets (those that are the same for all are left out),
+//! its endpoints, and `status.yaml` with every status. `UPDATE_GOLDEN=1 cargo test -p operator-core --test golden`
+//! writes them anew. Where `$NGINX` names a program, it has to accept every configuration.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+
+use operator_core::{
+    generation::Generation, object::ObjectKey, observed::Observed, options::Options, outcome::Outcome,
+    reconcile, snapshot::Snapshot, with_kinds,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use similar_asserts::SimpleDiff;
+
+datatest_stable::harness! {
+    { test = case, root = "tests/golden", pattern = r"in\.yaml$" },
+}
+
+/// Files that do not depend on the objects; one case keeps them all.
+const CONSTANT: [&str; 2] = ["nginx.conf", "agent.conf"];
+
+fn case(input: &Path) -> datatest_stable::Result<()> {
+    let folder = input.parent().expect("a case is in a folder");
+    let snapshot = snapshot(&fs::read_to_string(input)?)?;
+    let outcome = reconcile(&snapshot, &Observed::default(), &Options::default());
+    let mut files = BTreeMap::from([(PathBuf::from("status.yaml"), statuses(&outcome)?)]);
+    for (key, gateway) in &outcome.gateways {
+        if let Some(generation) = &gateway.generation {
+            let keeps_all = folder.join(&key.name).join(CONSTANT[0]).exists();
+            files.extend(gateway_files(key, generation, keeps_all)?);
+            accepted_by_nginx(generation)?;
+        }
+    }
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        write(folder, &files)
+    } else {
+        compare(folder, &files)
+    }
+}
+
+/// The objects of a file, as the API server would hold them.
+fn snapshot(yaml: &str) -> datatest_stable::Result<Snapshot> {
+    let mut snapshot = Snapshot::default();
+    for mut document in serde_saphyr::from_multiple::<Value>(yaml)? {
+        let namespace = document["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or("default")
+            .to_owned();
+        let kind = document["kind"].as_str().unwrap_or_default().to_owned();
+        let cluster_wide = ["GatewayClass", "Namespace"].contains(&kind.as_str());
+        if !cluster_wide {
+            document["metadata"]["namespace"] = namespace.clone().into();
+            let labels = json!({ "metadata": { "name": namespace, "labels": { "kubernetes.io/metadata.name": namespace } } });
+            let key = ObjectKey::new("", namespace);
+            snapshot
+                .namespaces
+                .entry(key)
+                .or_insert(Arc::new(serde_json::from_value(labels)?));
+        }
+        document["metadata"]["generation"] = 1.into();
+        macro_rules! insert {
+            ($($field:ident: $type:ty = $kind:literal,)*) => {
+                match kind.as_str() {
+                    $($kind => {
+                        let object = <$type>::deserialize(document)?;
+                        snapshot.$field.insert(ObjectKey::of(&object), Arc::new(object));
+                    })*
+                    other => return Err(format!("unknown kind {other}").into()),
+                }
+            };
+        }
+        with_kinds!(insert);
+    }
+    Ok(snapshot)
+}
+
+/// Every status, without what is the same in all.
+fn statuses(outcome: &Outcome) -> datatest_stable::Result<String> {
+    let mut documents = BTreeMap::new();
+    for change in &outcome.statuses {
+        let mut status = serde_json::to_value(&change.status)?;
+        prune(&mut status);
+        documents.insert(format!("{} {}", change.kind, change.object), status);
+    }
+    Ok(serde_saphyr::to_string(&documents)?)
+}
+
+/// Makes conditions lines of text, without times and generations, and takes out the features of a class.
+fn prune(value: &mut Value) {
+    match value {
+        Value::Object(fields) if fields.contains_key("lastTransitionTime") => {
+            let text = |name: &str| fields[name].as_str().unwrap_or_default();
+            *value = format!(
+                "{}={} {}: {}",
+                text("type"),
+                text("status"),
+                text("reason"),
+                text("message")
+            )
+            .into();
+        }
+        Value::Object(fields) => {
+            fields.retain(|name, _| name != "supportedFeatures");
+            fields.values_mut().for_each(prune);
+        }
+        Value::Array(items) => items.iter_mut().for_each(prune),
+        _ => {}
+    }
+}
+
+fn gateway_files(
+    key: &ObjectKey,
+    generation: &Generation,
+    keeps_all: bool,
+) -> datatest_stable::Result<BTreeMap<PathBuf, String>> {
+    let folder = PathBuf::from(&key.name);
+    let mut files = BTreeMap::new();
+    for (path, content) in &generation.config.files {
+        if keeps_all || !CONSTANT.contains(&path.as_str()) {
+            files.insert(folder.join(path), content.clone());
+        }
+    }
+    let endpoints: BTreeMap<_, _> = generation
+        .data
+        .endpoints
+        .iter()
+        .map(|endpoints| (&endpoints.name, &endpoints.ports))
+        .collect();
+    if !endpoints.is_empty() {
+        files.insert(
+            folder.join("endpoints.yaml"),
+            serde_saphyr::to_string(&endpoints)?,
+        );
+    }
+    Ok(files)
+}
+
+/// Runs `nginx -t` on a configuration.
+fn accepted_by_nginx(generation: &Generation) -> datatest_stable::Result<()> {
+    let Some(nginx) = env::var_os("NGINX") else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    for (path, content) in &generation.config.files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().expect("a file is in a folder"))?;
+        fs::write(path, content)?;
+    }
+    let output = Command::new(nginx)
+        .arg("-t")
+        .arg("-p")
+        .arg(folder.path())
+        .args(["-c", "nginx.conf"])
+        .output()?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into())
+    }
+}
+
+fn write(folder: &Path, files: &BTreeMap<PathBuf, String>) -> datatest_stable::Result<()> {
+    for path in existing(folder)?.iter().filter(|path| !files.contains_key(*path)) {
+        fs::remove_file(folder.join(path))?;
+    }
+    for (path, content) in files {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().expect("a file is in a folder"))?;
+        fs::write(path, content)?;
+    }
+    Ok(())
+}
+
+fn compare(folder: &Path, files: &BTreeMap<PathBuf, String>) -> datatest_stable::Result<()> {
+    let existing = existing(folder)?;
+    let all: BTreeSet<&PathBuf> = files.keys().chain(&existing).collect();
+    let mut differences = String::new();
+    for path in all {
+        let expected = fs::read_to_string(folder.join(path)).unwrap_or_default();
+        let actual = files.get(path).cloned().unwrap_or_default();
+        if expected != actual {
+            let diff = SimpleDiff::from_str(&expected, &actual, "expected", "actual");
+            differences += &format!("{}\n{diff}\n", path.display());
+        }
+    }
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(differences.into())
+    }
+}
+
+/// Paths of the expected files of a case.
+fn existing(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name != "in.yaml") {
+                found.insert(
+                    path.strip_prefix(folder)
+                        .expect("an entry of the folder")
+                        .to_path_buf(),
+                );
+            }
+        }
+    }
+    Ok(found)
+}
