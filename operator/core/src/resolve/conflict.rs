@@ -166,3 +166,144 @@ fn covering(hostname: &Hostname) -> impl Iterator<Item = Hostname> {
     name.match_indices('.')
         .filter_map(|(dot, _)| Hostname::new(&format!("*{}", &name[dot..])))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        object::ObjectKey,
+        options::Options,
+        resolve::{self, fixture::snapshot},
+    };
+
+    /// A Gateway `edge/web` with these listeners, which lets everybody add more.
+    fn gateway(listeners: &str) -> String {
+        format!(
+            "kind: Gateway\nmetadata: {{namespace: edge, name: web}}\nspec: {{gatewayClassName: ours, \
+             allowedListeners: {{namespaces: {{from: All}}}}, listeners: [{listeners}]}}"
+        )
+    }
+
+    /// A ListenerSet for it that was created in that year.
+    fn listener_set(name: &str, year: u32, listeners: &str) -> String {
+        format!(
+            "kind: ListenerSet\nmetadata: {{namespace: edge, name: {name}, \
+             creationTimestamp: '{year}-01-01T00:00:00Z'}}\n\
+             spec: {{parentRef: {{name: web}}, listeners: [{listeners}]}}"
+        )
+    }
+
+    /// The names of the listeners in conflict, and the reason, in order of precedence.
+    fn conflicts_of(documents: &[String]) -> Vec<(String, Conflict)> {
+        let snapshot = snapshot(&documents.join("\n---\n"));
+        let resolved = resolve::resolve(&snapshot, &Options::default());
+        let gateway = &resolved.gateways[&ObjectKey::new("edge", "web")];
+        let listeners = gateway.listeners.iter();
+        let conflicts = listeners.filter_map(|listener| {
+            let conflict = listener.findings.conflict.as_ref()?;
+            assert!(!listener.serves, "a listener in conflict does not serve");
+            Some((listener.name.clone(), conflict.reason))
+        });
+        conflicts.collect()
+    }
+
+    fn hostname_conflict(name: &str) -> (String, Conflict) {
+        (name.to_owned(), Conflict::HostnameConflict)
+    }
+
+    fn protocol_conflict(name: &str) -> (String, Conflict) {
+        (name.to_owned(), Conflict::ProtocolConflict)
+    }
+
+    #[test]
+    fn listeners_of_a_gateway_with_the_same_hostname_all_lose() {
+        let gateway = gateway(
+            "{name: a, port: 80, protocol: HTTP, hostname: shop.example.com},
+             {name: b, port: 80, protocol: HTTP, hostname: Shop.example.com},
+             {name: c, port: 80, protocol: HTTP},
+             {name: d, port: 8080, protocol: HTTP, hostname: shop.example.com}",
+        );
+        assert_eq!(
+            conflicts_of(&[gateway]),
+            [hostname_conflict("a"), hostname_conflict("b")]
+        );
+    }
+
+    #[test]
+    fn listeners_of_a_gateway_with_different_protocols_on_a_port_all_lose() {
+        let gateway = gateway(
+            "{name: a, port: 80, protocol: HTTP, hostname: a.example.com},
+             {name: b, port: 80, protocol: HTTPS, hostname: b.example.com}",
+        );
+        assert_eq!(
+            conflicts_of(&[gateway]),
+            [protocol_conflict("a"), protocol_conflict("b")]
+        );
+    }
+
+    #[test]
+    fn gateway_wins_over_listener_sets_and_older_ones_over_younger() {
+        let documents = [
+            gateway("{name: own, port: 80, protocol: HTTP, hostname: a.example.com}"),
+            listener_set(
+                "a-younger",
+                2025,
+                "{name: third, port: 80, protocol: HTTP, hostname: b.example.com}",
+            ),
+            listener_set(
+                "z-older",
+                2024,
+                "{name: first, port: 80, protocol: HTTP, hostname: a.example.com},
+                 {name: second, port: 80, protocol: HTTP, hostname: b.example.com}",
+            ),
+        ];
+        assert_eq!(
+            conflicts_of(&documents),
+            [hostname_conflict("first"), hostname_conflict("third")]
+        );
+    }
+
+    #[test]
+    fn listener_sets_of_one_age_are_in_order_of_name() {
+        let documents = [
+            gateway("{name: own, port: 8080, protocol: HTTP}"),
+            listener_set("b", 2024, "{name: loser, port: 80, protocol: HTTP}"),
+            listener_set("a", 2024, "{name: winner, port: 80, protocol: HTTP}"),
+        ];
+        assert_eq!(conflicts_of(&documents), [hostname_conflict("loser")]);
+    }
+
+    #[test]
+    fn loser_takes_no_hosts_from_younger_listener_sets() {
+        let documents = [
+            gateway("{name: own, port: 80, protocol: HTTP, hostname: a.example.com}"),
+            listener_set(
+                "a",
+                2024,
+                "{name: loser, port: 80, protocol: HTTPS, hostname: b.example.com}",
+            ),
+            listener_set(
+                "b",
+                2025,
+                "{name: fine, port: 80, protocol: HTTP, hostname: b.example.com}",
+            ),
+        ];
+        assert_eq!(conflicts_of(&documents), [protocol_conflict("loser")]);
+    }
+
+    #[test]
+    fn protocol_that_is_not_served_loses_against_one_that_is() {
+        let documents = [
+            gateway("{name: tcp, port: 80, protocol: TCP}, {name: udp, port: 80, protocol: UDP}"),
+            listener_set("a", 2024, "{name: http, port: 80, protocol: HTTP}"),
+        ];
+        assert_eq!(conflicts_of(&documents), [protocol_conflict("tcp")]);
+    }
+
+    #[test]
+    fn wildcards_overlap_with_what_they_cover() {
+        let hostname = Hostname::new("*.b.example.com").expect("a hostname");
+        let covering: Vec<_> = covering(&hostname).map(|hostname| hostname.to_string()).collect();
+        assert_eq!(covering, ["*.example.com", "*.com"]);
+    }
+}

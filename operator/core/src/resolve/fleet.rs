@@ -188,7 +188,11 @@ impl Check {
             |format| match format {
                 NginxAccessLogFormat::Combined => Some(AccessLog::Combined),
                 NginxAccessLogFormat::Json => Some(AccessLog::Json),
-                NginxAccessLogFormat::Custom => custom_format.as_ref().filter(fits).cloned().map(AccessLog::Custom),
+                NginxAccessLogFormat::Custom => custom_format
+                    .as_ref()
+                    .filter(fits)
+                    .cloned()
+                    .map(AccessLog::Custom),
                 NginxAccessLogFormat::Unknown(_) => None,
             },
         );

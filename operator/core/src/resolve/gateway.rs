@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+pub use super::listener_set::ListenerSet;
 use crate::{
     api::{
         self, AddressRoutability, AddressType, FrontendTlsConfig, GatewayDefaultScope, GatewaySpecAddress,
-        NginxSettings, ParentReference,
+        NginxSettings,
     },
     config::Settings,
     infra::GatewayInfra,
@@ -14,17 +15,16 @@ use crate::{
     resolve::{
         certificate::Certificate,
         class::Class,
-        client_validation, conflict, listener_set,
+        client_validation, conflict,
         finding::{Finding, reasons},
         fleet,
         grant::{Grants, Referrer},
         listener::{Listener, ListenerContext, ListenerOwner},
+        listener_set,
         lookup::{Dangling, Lookup},
-        },
+    },
     snapshot::Snapshot,
 };
-
-pub use super::listener_set::ListenerSet;
 
 /// A Gateway of ours.
 #[derive(Debug)]

@@ -339,3 +339,169 @@ impl ListenerFindings {
             .push(Finding::new(ListenerRefusal::UnsupportedValue, message));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        options::Options,
+        resolve::{self, fixture::snapshot},
+    };
+
+    /// The one listener, written in YAML, of a Gateway `edge/web`, among these objects.
+    fn listener(listener: &str, others: &[&str]) -> Listener {
+        let gateway = format!(
+            "kind: Gateway\nmetadata: {{namespace: edge, name: web}}\n\
+             spec: {{gatewayClassName: ours, listeners: [{listener}]}}"
+        );
+        let documents = [&[gateway.as_str()], others].concat().join("\n---\n");
+        let mut resolved = resolve::resolve(&snapshot(&documents), &Options::default());
+        let gateway = resolved.gateways.remove(&ObjectKey::new("edge", "web"));
+        let mut listeners = gateway.expect("the Gateway is ours").listeners;
+        listeners.pop().expect("the Gateway has a listener")
+    }
+
+    fn refusals(yaml: &str) -> Vec<(ListenerRefusal, String)> {
+        let refusals = listener(yaml, &[]).findings.refusals.into_iter();
+        refusals
+            .map(|finding| (finding.reason, finding.message))
+            .collect()
+    }
+
+    fn unresolved(yaml: &str, others: &[&str]) -> Vec<(UnresolvedReference, String)> {
+        let unresolved = listener(yaml, others).findings.unresolved.into_iter();
+        unresolved
+            .map(|finding| (finding.reason, finding.message))
+            .collect()
+    }
+
+    #[test]
+    fn plain_http_listener_takes_http_routes_for_all_hosts() {
+        let listener = listener("{name: http, port: 80, protocol: HTTP}", &[]);
+        assert!(listener.serves);
+        assert_eq!(listener.kinds, ["HTTPRoute"]);
+        assert_eq!(listener.hostname, None);
+        assert_eq!(listener.namespaces, Namespaces::Only("edge".to_owned()));
+    }
+
+    #[test]
+    fn protocols_that_are_not_served_are_refused_and_take_no_routes() {
+        for (protocol, message) in [
+            (
+                "INVALID",
+                r#"protocol "INVALID" is not supported; HTTP and HTTPS are"#,
+            ),
+            ("TLS", "protocol TLS is not supported yet; HTTP and HTTPS are"),
+        ] {
+            let yaml = format!("{{name: odd, port: 1111, protocol: {protocol}}}");
+            assert_eq!(
+                refusals(&yaml),
+                [(ListenerRefusal::UnsupportedProtocol, message.to_owned())]
+            );
+            assert!(listener(&yaml, &[]).kinds.is_empty());
+        }
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_refused() {
+        for (fields, reason, message) in [
+            (
+                "port: 70000, protocol: HTTP",
+                ListenerRefusal::PortUnavailable,
+                "port 70000 is not from 1 to 65535",
+            ),
+            (
+                r#"port: 80, protocol: HTTP, hostname: "a\nb""#,
+                ListenerRefusal::UnsupportedValue,
+                r#"hostname "a\nb" is no DNS name, nor one with * as its first label"#,
+            ),
+            (
+                "port: 80, protocol: HTTP, tls: {certificateRefs: [{name: shop}]}",
+                ListenerRefusal::UnsupportedValue,
+                "tls has no place in a listener of protocol HTTP; HTTPS would be one for it",
+            ),
+            (
+                "port: 443, protocol: HTTPS, tls: {mode: Passthrough}",
+                ListenerRefusal::UnsupportedValue,
+                "tls.mode is Passthrough; with protocol HTTPS it can be Terminate",
+            ),
+            (
+                "port: 80, protocol: HTTP, filters: {requests: [{type: ExternalAuth}]}",
+                ListenerRefusal::UnsupportedValue,
+                "filters of listeners are not supported yet",
+            ),
+        ] {
+            let yaml = format!("{{name: odd, {fields}}}");
+            assert_eq!(refusals(&yaml), [(reason, message.to_owned())]);
+            assert!(!listener(&yaml, &[]).serves);
+        }
+    }
+
+    #[test]
+    fn second_listener_of_a_name_is_refused() {
+        let two = "{name: http, port: 80, protocol: HTTP}, {name: http, port: 8080, protocol: HTTP}";
+        let message = r#"another listener before it has the name "http" too"#.to_owned();
+        assert_eq!(refusals(two), [(ListenerRefusal::UnsupportedValue, message)]);
+    }
+
+    #[test]
+    fn kinds_that_cannot_attach_are_left_out() {
+        let yaml = "{name: http, port: 80, protocol: HTTP, allowedRoutes: {kinds: [{kind: HTTPRoute}, {kind: Odd}]}}";
+        assert_eq!(listener(yaml, &[]).kinds, ["HTTPRoute"]);
+        let reasons: Vec<_> = unresolved(yaml, &[])
+            .into_iter()
+            .map(|(reason, _)| reason)
+            .collect();
+        assert_eq!(reasons, [UnresolvedReference::InvalidRouteKinds]);
+    }
+
+    #[test]
+    fn listener_of_kinds_that_cannot_attach_takes_none() {
+        let yaml = "{name: http, port: 80, protocol: HTTP, allowedRoutes: {kinds: [{kind: Odd}]}}";
+        assert!(listener(yaml, &[]).kinds.is_empty());
+    }
+
+    #[test]
+    fn certificates_that_cannot_be_used_are_named_and_keep_the_listener_from_serving() {
+        let opaque = "kind: Secret\nmetadata: {namespace: edge, name: opaque}\ntype: Opaque";
+        for (reference, reason, message) in [
+            (
+                "{name: gone}",
+                UnresolvedReference::InvalidCertificateRef,
+                "tls.certificateRefs: Secret edge/gone does not exist",
+            ),
+            (
+                "{name: opaque}",
+                UnresolvedReference::InvalidCertificateRef,
+                "tls.certificateRefs: Secret edge/opaque is of type Opaque; it has to be kubernetes.io/tls",
+            ),
+            (
+                "{kind: ConfigMap, name: gone}",
+                UnresolvedReference::InvalidCertificateRef,
+                r#"tls.certificateRefs: it names a ConfigMap of group ""; it can name a Secret of group """#,
+            ),
+            (
+                "{namespace: certificates, name: shop}",
+                UnresolvedReference::RefNotPermitted,
+                "tls.certificateRefs: no ReferenceGrant in namespace certificates lets a Gateway of namespace edge \
+                 refer to Secret certificates/shop",
+            ),
+        ] {
+            let yaml = format!(
+                "{{name: https, port: 443, protocol: HTTPS, tls: {{certificateRefs: [{reference}]}}}}"
+            );
+            assert_eq!(unresolved(&yaml, &[opaque]), [(reason, message.to_owned())]);
+            assert!(!listener(&yaml, &[opaque]).serves);
+        }
+    }
+
+    #[test]
+    fn https_listener_without_a_certificate_does_not_serve() {
+        let listener = listener("{name: https, port: 443, protocol: HTTPS}", &[]);
+        assert!(!listener.serves);
+        assert_eq!(
+            listener.findings.unresolved[0].reason,
+            UnresolvedReference::InvalidCertificateRef
+        );
+    }
+}

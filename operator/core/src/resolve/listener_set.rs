@@ -1,0 +1,86 @@
+//! ListenerSets: listeners that others add to a Gateway.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::{
+    api::{self, GATEWAY_GROUP},
+    object::ObjectKey,
+    resolve::{
+        finding::{Finding, reasons},
+        gateway::Gateway,
+        namespaces::Namespaces,
+    },
+    snapshot::Snapshot,
+};
+
+/// A ListenerSet whose parent is a Gateway of ours.
+#[derive(Debug)]
+pub struct ListenerSet {
+    /// The Gateway. Its `listeners` include those of the ListenerSet if it is not refused.
+    pub gateway: ObjectKey,
+    /// Why the Gateway does not take its listeners.
+    pub refusal: Option<Finding<ListenerSetRefusal>>,
+}
+
+reasons! {
+    /// Why a Gateway does not take the listeners of a ListenerSet.
+    ///
+    /// See <https://gateway-api.sigs.k8s.io/reference/spec/#listenersetconditionreason>.
+    pub enum ListenerSetRefusal {
+        /// It allows no ListenerSets from that namespace.
+        NotAllowed = "NotAllowed",
+        /// It is not accepted itself.
+        ParentNotAccepted = "ParentNotAccepted",
+    }
+}
+
+/// The ListenerSets of one Gateway, in order of precedence.
+type Siblings<'a> = Vec<(&'a ObjectKey, &'a api::ListenerSet)>;
+
+/// The ListenerSets of every Gateway, in order of precedence: by age, then by namespace and name.
+pub(super) fn by_gateway(snapshot: &Snapshot) -> BTreeMap<ObjectKey, Siblings<'_>> {
+    let mut by_gateway = BTreeMap::<_, Siblings<'_>>::new();
+    for (key, listener_set) in &snapshot.listener_sets {
+        let parent = &listener_set.spec.parent_ref;
+        if (parent.group(), parent.kind()) == (GATEWAY_GROUP, "Gateway") {
+            let namespace = parent.namespace.as_ref().unwrap_or(&key.namespace);
+            let siblings = by_gateway.entry(ObjectKey::new(namespace, &parent.name));
+            siblings.or_default().push((key, listener_set.as_ref()));
+        }
+    }
+    for siblings in by_gateway.values_mut() {
+        siblings.sort_by_key(|(key, listener_set)| (created(listener_set), *key));
+    }
+    by_gateway
+}
+
+/// When a ListenerSet was created; one without a time is older than any.
+fn created(listener_set: &api::ListenerSet) -> Option<Timestamp> {
+    let created = listener_set.metadata.creation_timestamp.as_ref();
+    created.map(|created| created.0)
+}
+
+/// Why a Gateway does not take the listeners of a ListenerSet of that namespace.
+pub(super) fn refusal(
+    snapshot: &Snapshot,
+    object: &api::Gateway,
+    gateway: &Gateway,
+    namespace: &str,
+) -> Option<Finding<ListenerSetRefusal>> {
+    let key = &gateway.key;
+    let allowed = object.spec.allowed_listener_namespaces();
+    let namespaces = Namespaces::new(allowed.from(), allowed.selector.as_ref(), &key.namespace);
+    if !namespaces.contain(namespace, snapshot) {
+        let message = format!(
+            "Gateway {key} does not allow ListenerSets of namespace {namespace} in spec.allowedListeners"
+        );
+        Some(Finding::new(ListenerSetRefusal::NotAllowed, message))
+    } else if !gateway.is_accepted() {
+        let message = format!("Gateway {key} is not accepted");
+        Some(Finding::new(ListenerSetRefusal::ParentNotAccepted, message))
+    } else {
+        None
+    }
+}
