@@ -184,3 +184,201 @@ fn list<'a>(mistakes: impl IntoIterator<Item = &'a Mistake>) -> String {
     }
     sentences(listed.iter().map(String::as_str))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::Condition,
+        resolve::{
+            example::{GATEWAY, snapshot},
+            resolve,
+        },
+    };
+
+    /// What changes for a route `default/shop` at generation 7 with these fields.
+    fn change(fields: &str) -> Option<RouteStatus> {
+        change_of("HTTPRoute", fields)
+    }
+
+    fn change_of(kind: &str, fields: &str) -> Option<RouteStatus> {
+        let route = format!(
+            "{{kind: {kind}, metadata: {{namespace: default, name: shop, generation: 7, resourceVersion: '42'}}, {fields}}}"
+        );
+        let snapshot = snapshot(&[GATEWAY, &route]);
+        let options = Options::default();
+        let mut changes = changes(&snapshot, &resolve(&snapshot, &options), &options);
+        let StatusChange {
+            kind: changed,
+            object,
+            resource_version,
+            status,
+        } = changes.pop()?;
+        assert!(changes.is_empty());
+        assert_eq!(
+            (changed, object),
+            (kind_of(kind), ObjectKey::new("default", "shop"))
+        );
+        assert_eq!(resource_version.as_deref(), Some("42"));
+        match status {
+            Status::Route(status) => Some(status),
+            other => panic!("a route has no status like {other:?}"),
+        }
+    }
+
+    fn kind_of(kind: &str) -> &'static str {
+        if kind == "HTTPRoute" {
+            "HTTPRoute"
+        } else {
+            "GRPCRoute"
+        }
+    }
+
+    /// Type, status, reason and message of the conditions at the only parent.
+    fn said(fields: &str) -> Vec<(String, String, String, String)> {
+        let [entry] = change(fields)
+            .expect("a change")
+            .parents
+            .try_into()
+            .expect("one parent");
+        let said = |condition: Condition| {
+            (
+                condition.type_,
+                condition.status,
+                condition.reason,
+                condition.message,
+            )
+        };
+        entry.conditions.into_iter().map(said).collect()
+    }
+
+    fn has(said: &[(String, String, String, String)], type_: &str, status: &str, reason: &str) -> bool {
+        said.iter()
+            .any(|condition| (&*condition.0, &*condition.1, &*condition.2) == (type_, status, reason))
+    }
+
+    #[test]
+    fn a_route_that_is_served_is_accepted_and_resolved_at_its_generation() {
+        let status = change("spec: {parentRefs: [{name: edge}]}").expect("a change");
+        let entry = &status.parents[0];
+        assert_eq!(entry.controller_name, Options::CONTROLLER_NAME);
+        let conditions: Vec<_> = entry
+            .conditions
+            .iter()
+            .map(|condition| {
+                (
+                    &*condition.type_,
+                    &*condition.status,
+                    condition.observed_generation,
+                )
+            })
+            .collect();
+        assert_eq!(
+            conditions,
+            [("Accepted", "True", Some(7)), ("ResolvedRefs", "True", Some(7))]
+        );
+    }
+
+    #[test]
+    fn what_is_stored_already_is_not_written_again() {
+        let spec = "spec: {parentRefs: [{name: edge}]}";
+        let status = serde_json::to_string(&change(spec).expect("a change")).expect("a status encodes");
+        assert_eq!(change(&format!("{spec}, status: {status}")), None);
+    }
+
+    #[test]
+    fn a_route_without_parent_of_ours_is_left_alone() {
+        assert_eq!(change("spec: {parentRefs: [{name: elsewhere}]}"), None);
+    }
+
+    #[test]
+    fn entries_of_others_are_kept_and_those_of_parents_that_are_gone_removed() {
+        let entry = |controller: &str| {
+            format!("{{parentRef: {{name: gone}}, controllerName: {controller}, conditions: []}}")
+        };
+        let (foreign, stale) = (entry("example.com/other"), entry(Options::CONTROLLER_NAME));
+        let status = change(&format!(
+            "spec: {{parentRefs: [{{name: edge}}]}}, status: {{parents: [{stale}, {foreign}]}}"
+        ));
+        let parents = status.expect("a change").parents;
+        let names: Vec<_> = parents
+            .iter()
+            .map(|entry| (entry.controller_name.as_str(), entry.parent_ref.name.as_str()))
+            .collect();
+        assert_eq!(
+            names,
+            [("example.com/other", "gone"), (Options::CONTROLLER_NAME, "edge")]
+        );
+    }
+
+    #[test]
+    fn references_that_lead_nowhere_leave_the_route_accepted() {
+        let said =
+            said("spec: {parentRefs: [{name: edge}], rules: [{backendRefs: [{name: gone, port: 80}]}]}");
+        assert!(has(&said, "Accepted", "True", "Accepted"));
+        assert!(has(&said, "ResolvedRefs", "False", "BackendNotFound"));
+        assert_eq!(
+            said[1].3,
+            "rules[0].backendRefs[0].name: Service default/gone does not exist."
+        );
+    }
+
+    #[test]
+    fn dropped_rules_and_ignored_fields_are_partially_invalid() {
+        let said = said(
+            "spec: {parentRefs: [{name: edge}], rules: [{matches: [{path: {value: a}}]}, {timeouts: {request: 1s}}]}",
+        );
+        assert!(has(&said, "PartiallyInvalid", "True", "UnsupportedValue"));
+        let message = &said[2].3;
+        assert!(
+            message.starts_with("Dropped Rule(s): rules[0].matches[0].path.value: "),
+            "{message}"
+        );
+        assert!(
+            message.ends_with(
+                "Dropped Rule settings: rules[1].timeouts: is not supported yet and has no effect."
+            )
+        );
+    }
+
+    #[test]
+    fn a_route_with_nothing_to_serve_is_not_accepted_for_all_its_mistakes() {
+        let said = said(
+            "spec: {parentRefs: [{name: edge}], rules: [{matches: [{path: {value: a}}]}, {filters: [{type: CORS}]}]}",
+        );
+        assert!(has(&said, "Accepted", "False", "UnsupportedValue"));
+        assert!(said[0].3.contains("rules[0].matches[0]") && said[0].3.contains("rules[1].filters[0].cors"));
+        assert_eq!(
+            said.len(),
+            2,
+            "PartiallyInvalid is for routes that are served in part"
+        );
+    }
+
+    #[test]
+    fn a_route_that_no_listener_lets_in_is_not_accepted() {
+        let said = said("spec: {parentRefs: [{name: edge, sectionName: none}]}");
+        assert!(has(&said, "Accepted", "False", "NoMatchingParent"));
+        assert!(has(&said, "ResolvedRefs", "True", "ResolvedRefs"));
+    }
+
+    #[test]
+    fn long_lists_of_mistakes_are_cut() {
+        let rules = vec!["{backendRefs: [{name: gone, port: 80}]}"; LISTED + 5].join(", ");
+        let said = said(&format!(
+            "spec: {{parentRefs: [{{name: edge}}], rules: [{rules}]}}"
+        ));
+        assert!(said[1].3.ends_with("5 more are not listed."), "{}", said[1].3);
+    }
+
+    #[test]
+    fn a_kind_that_is_not_served_is_told_so() {
+        let status = change_of("GRPCRoute", "spec: {parentRefs: [{name: edge}]}").expect("a change");
+        let condition = &status.parents[0].conditions[0];
+        assert_eq!((&*condition.type_, &*condition.status), ("Accepted", "False"));
+        assert_eq!(
+            condition.message,
+            "GRPCRoute is not served by this version of Flotilla."
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! Snapshots for tests, written as YAML.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::Resolved;
+use crate::{object::ObjectKey, options::Options, snapshot::Snapshot, with_kinds};
+
+/// A class of ours and a Gateway `default/edge` with the listeners `web` (port 80, routes of its own namespace, hosts
+/// below `example.com`) and `open` (port 8080, routes of every namespace, all hosts).
+pub(crate) const GATEWAY: &str = "
+kind: GatewayClass
+metadata: {name: ours}
+spec: {controllerName: flotilla.dev/gateway-controller}
+---
+kind: Gateway
+metadata: {namespace: default, name: edge, generation: 1}
+spec:
+  gatewayClassName: ours
+  listeners:
+  - {name: web, port: 80, protocol: HTTP, hostname: '*.example.com'}
+  - {name: open, port: 8080, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}
+";
+
+/// The objects of YAML documents.
+pub(crate) fn snapshot(documents: &[&str]) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for document in documents {
+        let objects: Vec<Value> = serde_saphyr::from_multiple(document).expect("documents are YAML");
+        objects
+            .into_iter()
+            .for_each(|object| insert(&mut snapshot, object));
+    }
+    snapshot
+}
+
+/// What [`GATEWAY`] and further YAML documents mean.
+pub(crate) fn resolved(documents: &[&str]) -> Resolved {
+    super::resolve(&snapshot(&[&[GATEWAY], documents].concat()), &Options::default())
+}
+
+fn insert(snapshot: &mut Snapshot, object: Value) {
+    macro_rules! insert {
+        ($($field:ident: $type:ty = $kind:literal),* $(,)?) => {
+            match object["kind"].as_str() {
+                $(Some($kind) => {
+                    let object: $type = serde_json::from_value(object).expect($kind);
+                    snapshot.$field.insert(ObjectKey::of(&object), Arc::new(object));
+                })*
+                kind => panic!("no kind is called {kind:?}"),
+            }
+        };
+    }
+    with_kinds!(insert);
+}
