@@ -28,9 +28,9 @@ pub(crate) fn snapshot(documents: &[&str]) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for document in documents {
         let objects: Vec<Value> = serde_saphyr::from_multiple(document).expect("documents are YAML");
-        objects
-            .into_iter()
-            .for_each(|object| insert(&mut snapshot, object));
+        for object in objects {
+            insert(&mut snapshot, object);
+        }
     }
     snapshot
 }

@@ -79,12 +79,12 @@ pub(super) fn path_modifier(modifier: &HttpPathModifier, matches: &[Match]) -> R
         }
         HttpPathModifierType::ReplacePrefixMatch => {
             let field = "replacePrefixMatch";
-            if !matches
-                .iter()
-                .all(|matched| matches!(matched.path, PathMatch::Prefix(_)))
-            {
-                let problem = "needs matches of type PathPrefix only, and the rule has others";
-                return Err(Mistake::incompatible(field, problem));
+            for matched in matches {
+                let PathMatch::Prefix(prefix) = &matched.path else {
+                    let problem = "needs matches of type PathPrefix only, and the rule has others";
+                    return Err(Mistake::incompatible(field, problem));
+                };
+                limit::replaced_prefix(prefix)?;
             }
             match modifier.replace_prefix_match.as_deref() {
                 Some("") => Ok(PathModifier::ReplacePrefixMatch(String::new())),
@@ -136,7 +136,10 @@ fn can_stand_in_url(path: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{resolve::matching::matches, syntax::Path};
+    use crate::{
+        resolve::{matching::matches, mistake::RouteReason},
+        syntax::Path,
+    };
 
     fn prefix() -> Vec<Match> {
         matches(&[crate::api::HttpRouteMatch::default()]).expect("valid matches")
@@ -208,23 +211,36 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_prefix_is_replaced_only_where_all_matches_are_prefixes() {
-        let exact = PathMatch::Exact(Path::new("/a").expect("a path"));
-        let matches = [Match {
-            index: 0,
-            path: exact,
-            conditions: Vec::new(),
-        }];
+    fn replaced(path: PathMatch) -> Result<PathModifier, Mistake> {
         let modifier = HttpPathModifier {
             r#type: HttpPathModifierType::ReplacePrefixMatch,
             replace_full_path: None,
             replace_prefix_match: Some("/b".to_owned()),
         };
-        let mistake = path_modifier(&modifier, &matches).expect_err("a refusal");
-        assert_eq!(
-            mistake.reason,
-            crate::resolve::mistake::RouteReason::IncompatibleFilters
+        let conditions = Vec::new();
+        path_modifier(
+            &modifier,
+            &[Match {
+                index: 0,
+                path,
+                conditions,
+            }],
+        )
+    }
+
+    #[test]
+    fn a_prefix_is_replaced_only_where_all_matches_are_prefixes() {
+        let mistake = replaced(PathMatch::Exact(Path::new("/a").expect("a path"))).expect_err("a refusal");
+        assert_eq!(mistake.reason, RouteReason::IncompatibleFilters);
+    }
+
+    #[test]
+    fn a_prefix_that_nginx_could_not_hold_as_an_expression_is_not_replaced() {
+        let long = Path::new(&format!("/{}", "-".repeat(1000))).expect("a path");
+        let mistake = replaced(PathMatch::Prefix(long)).expect_err("a refusal");
+        assert!(
+            mistake.to_string().starts_with("replacePrefixMatch: takes up to"),
+            "{mistake}"
         );
     }
 }

@@ -28,7 +28,7 @@ const LISTED: usize = 10;
 
 /// Statuses of routes of all kinds that differ from the stored ones.
 #[must_use]
-pub fn changes(snapshot: &Snapshot, resolved: &Resolved, options: &Options) -> Vec<StatusChange> {
+pub(super) fn changes(snapshot: &Snapshot, resolved: &Resolved, options: &Options) -> Vec<StatusChange> {
     let mut writer = Writer {
         resolved,
         options,
@@ -207,16 +207,16 @@ mod tests {
         );
         let snapshot = snapshot(&[GATEWAY, &route]);
         let options = Options::default();
-        let mut changes = changes(&snapshot, &resolve(&snapshot, &options), &options);
+        let mut all = changes(&snapshot, &resolve(&snapshot, &options), &options);
         let StatusChange {
-            kind: changed,
+            kind: found,
             object,
             resource_version,
             status,
-        } = changes.pop()?;
-        assert!(changes.is_empty());
+        } = all.pop()?;
+        assert!(all.is_empty());
         assert_eq!(
-            (changed, object),
+            (found, object),
             (kind_of(kind), ObjectKey::new("default", "shop"))
         );
         assert_eq!(resource_version.as_deref(), Some("42"));
