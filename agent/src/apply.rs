@@ -250,7 +250,9 @@ impl Gateway {
 
         generations.switch(Some(version))?;
         self.start_or_reload(version, reloads).await?;
-        if !endpoints_known.await {
+        if endpoints_known.await {
+            process::at_rest(&self.prefix).await;
+        } else {
             warn!(
                 version,
                 "NGINX has not asked for all endpoints; serving nevertheless"

@@ -7,7 +7,7 @@
 //! - [`dns`](crate::dns) tells NGINX the endpoints,
 //! - [`apply`](crate::apply) has NGINX serve the configuration that is wanted.
 //!
-//! NGINX is not the supervisor's child but init's: it goes on when the supervisor dies, and the next one adopts it.
+//! NGINX goes on when the supervisor dies, as a child of init, and the next supervisor adopts it.
 
 use std::sync::Arc;
 

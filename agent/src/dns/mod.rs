@@ -94,3 +94,51 @@ impl Dns {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::{Message, MessageType, OpCode, Query};
+    use proto::fleet::{EndpointPort, Endpoints};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_is_known_when_the_last_question_has_been_answered() {
+        let ports = vec![EndpointPort {
+            port: 80,
+            addresses: vec!["10.0.0.1".to_owned()],
+        }];
+        let shop = Endpoints {
+            name: "shop".to_owned(),
+            service: "e".to_owned(),
+            ports,
+        };
+        let dns = Dns::default();
+        dns.answer_from(Table::new(&[shop]).0);
+        let upstream = Upstream {
+            name: "shop".to_owned(),
+            service: "e".to_owned(),
+        };
+        let ask = |name: &str, kind| {
+            let mut query = Message::new(7, MessageType::Query, OpCode::Query);
+            query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+            dns.respond(&query.to_vec().unwrap(), message::Transport::Udp)
+                .unwrap();
+        };
+
+        let known = dns.asked_about(&[&upstream], Duration::from_secs(2));
+        ask("_e._tcp.shop.", RecordType::SRV);
+        ask("p80.shop.", RecordType::A);
+        assert!(!known.await, "the question for IPv6 is missing");
+
+        let known = dns.asked_about(&[&upstream], Duration::from_secs(2));
+        ask("_e._tcp.shop.", RecordType::SRV);
+        ask("p80.shop.", RecordType::A);
+        ask("p80.shop.", RecordType::AAAA);
+        assert!(known.await);
+        assert!(
+            dns.asked_about(&[], Duration::from_secs(2)).await,
+            "there is nothing to ask"
+        );
+    }
+}

@@ -4,11 +4,12 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::{Output, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
     process::Command,
+    select,
     time::{sleep, timeout},
 };
 
@@ -21,8 +22,11 @@ const OLDEST: [u32; 3] = [1, 27, 4];
 /// The test of the largest configurations takes seconds.
 const TEST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// NGINX tries a busy port for two and a half seconds.
-const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// NGINX tries a busy port for two and a half seconds, and reads the largest configurations for seconds.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether NGINX has started.
+const START_INTERVAL: Duration = Duration::from_millis(2);
 
 /// What keeps us from running NGINX at all.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +98,7 @@ impl Binary {
 
     /// Has NGINX test a configuration, given by its file relative to the prefix.
     pub async fn test(&self, configuration: &str) -> Result<(), Error> {
-        let mut command = self.command(configuration);
+        let mut command = self.command(configuration, "");
         let output = self.output(command.arg("-t"), TEST_TIMEOUT).await?;
         if output.status.success() {
             return Ok(());
@@ -105,42 +109,38 @@ impl Binary {
             .into())
     }
 
-    /// Starts NGINX from the current configuration and returns when its master runs on its own.
+    /// Starts NGINX from the current configuration and returns its master.
+    ///
+    /// No daemon: that would lose its standard output, and with it an access log there, at the first reload. It is
+    /// init's child as soon as the supervisor is gone, and in a process group of its own, so that a terminal's
+    /// interrupt does not end it.
     ///
     /// Ports that are busy are tried for two and a half seconds.
     pub async fn start(&self) -> Result<Master, Error> {
         self.forget_refusals();
-        // A daemon keeps its standard error, which is ours and therefore cannot be read here: a refusal is read
-        // from the log instead.
-        let mut command = self.command("current/nginx.conf");
-        let started = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
-        let status = timeout(START_TIMEOUT, started)
-            .await
-            .map_err(|_| Error::Timeout {
-                path: self.path.clone(),
-                after: START_TIMEOUT,
-            })?
-            .map_err(|source| Error::Run {
-                path: self.path.clone(),
-                source,
-            })?;
-        if !status.success() {
-            let refusal = Refusal::first(&self.errors(), &self.prefix);
-            return Err(refusal
-                .unwrap_or_else(|| Refusal::new(format!("nginx ended with {status}")))
-                .into());
-        }
-        // The first process ends before the daemon has written its number.
-        for _ in 0..1000 {
+        let mut command = self.command("current/nginx.conf", "daemon off;");
+        let started = command.stdin(Stdio::null()).process_group(0).spawn();
+        let mut process = started.map_err(|source| Error::Run {
+            path: self.path.clone(),
+            source,
+        })?;
+        let begun = Instant::now();
+        while begun.elapsed() < START_TIMEOUT {
+            select! {
+                status = process.wait() => {
+                    let status = status.map_err(Error::Watch)?;
+                    let refusal = Refusal::first(&self.errors(), &self.prefix);
+                    return Err(refusal.unwrap_or_else(|| Refusal::new(format!("nginx ended with {status}"))).into());
+                }
+                () = sleep(START_INTERVAL) => {}
+            }
             if let Some(master) = Master::find(&self.prefix).map_err(Error::Watch)? {
                 return Ok(master);
             }
-            sleep(Duration::from_millis(2)).await;
         }
-        Err(
-            Refusal::new("nginx started, but left no nginx.pid; the configuration needs `pid nginx.pid`")
-                .into(),
-        )
+        // Nobody would know of it.
+        process.kill().await.map_err(Error::Signal)?;
+        Err(Refusal::new("nginx wrote no nginx.pid; the configuration needs `pid nginx.pid`").into())
     }
 
     /// Why the last start or reload came to nothing; none as long as it may still succeed.
@@ -159,24 +159,17 @@ impl Binary {
         fs::read_to_string(self.prefix.nginx_errors()).unwrap_or_default()
     }
 
-    fn command(&self, configuration: &str) -> Command {
-        // The operator's configuration logs to standard error; a second log, ours, makes refusals readable even
-        // when it is not our child that complains. Workers need to read certificates, which only the owner can.
+    fn command(&self, configuration: &str, directives: &str) -> Command {
+        // The operator's configuration logs to standard error, which others share; a second log, ours alone, makes
+        // refusals readable. Workers are to read certificates, which only the owner can.
         let user = if rustix::process::geteuid().is_root() {
-            " user root;"
+            "user root;"
         } else {
             ""
         };
+        let directives = format!("error_log nginx.errors emerg;{user}{directives}");
         let mut command = Command::new(&self.path);
-        command.args([
-            "-e",
-            "stderr",
-            "-c",
-            configuration,
-            "-g",
-            &format!("error_log nginx.errors emerg;{user}"),
-            "-p",
-        ]);
+        command.args(["-e", "stderr", "-c", configuration, "-g", &directives, "-p"]);
         command.arg(self.prefix.path()).current_dir(self.prefix.path());
         // NGINX takes this variable for a list of sockets to inherit, while people put its path there.
         command.env_remove("NGINX");

@@ -1,8 +1,8 @@
 //! The NGINX that runs from a prefix: its binary, its processes, its answers, its refusals.
 //!
-//! NGINX runs as a daemon, so that it is init's child and outlives the supervisor. What it is asked to do it is asked
-//! by signals; what came of it is read from its own socket ([`answer`]) and from its own words ([`refusal`]), because
-//! a signal has no result.
+//! NGINX outlives the supervisor that started it and is then init's child, so that it is found by its pid file and its
+//! processes' titles ([`process`]). What it is to do it is told by signals; what came of that is read from its own
+//! socket ([`answer`]) and from its own words ([`refusal`]), because a signal has no result.
 
 pub mod answer;
 mod binary;

@@ -18,7 +18,7 @@ use crate::prefix::Prefix;
 const WORKER: &str = "nginx: worker process";
 const MASTER: &str = "nginx: master process";
 
-/// A master process that is not our child: held by a descriptor, so that its number cannot come to mean another.
+/// A master process, be it our child or not: held by a descriptor, so that its number cannot come to mean another.
 #[derive(Debug)]
 pub struct Master {
     pid: Pid,
@@ -89,6 +89,19 @@ pub fn have_stopped_accepting(prefix: &Prefix, workers: &[Pid]) -> bool {
         .any(|pid| runs_from(prefix, *pid, |title| title == WORKER))
 }
 
+/// Waits until every worker has come to rest: until it has taken up whatever it had been sent before this call, such
+/// as answers of the DNS. Those that are never seen at rest are too busy to be waited for.
+pub async fn at_rest(prefix: &Prefix) {
+    let mut busy = accepting_workers(prefix);
+    for _ in 0..500 {
+        busy.retain(|pid| !is_asleep(*pid));
+        if busy.is_empty() {
+            return;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// Ends workers whose master is gone: they would hold its listening sockets for ever.
 ///
 /// They let the requests in their hands finish. Returns when none accepts connections, or after a second.
@@ -115,6 +128,13 @@ pub fn signal_all(processes: &[Pid], signal: Signal) {
         // The only error that is possible for processes of our own user is that they are gone.
         let _ = kill_process(*pid, signal);
     }
+}
+
+/// Whether a process waits for something to happen. What is sent to it makes it run from that very moment on.
+fn is_asleep(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).unwrap_or_default();
+    // The state stands behind the name, which is in parentheses and may have any character; see proc_pid_stat(5).
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('S'))
 }
 
 #[expect(

@@ -89,7 +89,7 @@ async fn a_refused_configuration_leaves_the_last_good_one_and_names_file_and_lin
 #[tokio::test]
 async fn a_busy_port_is_reported_and_taken_once_it_is_free() {
     let Some(nginx) = nginx() else { return };
-    let (mut operator, _agent) = Agent::start(&nginx);
+    let (mut operator, agent) = Agent::start(&nginx);
     let (address, shop) = (free_address(), Backend::start("shop").await);
     operator.want(config("1a", address, ""), data("d1", &[shop.address]));
     operator.served("1a").await;
@@ -107,6 +107,8 @@ async fn a_busy_port_is_reported_and_taken_once_it_is_free() {
     );
     assert_eq!((report.config.as_str(), report.ready), ("1a", true));
     assert_eq!(get(address, "/config").await.unwrap().1, "1a");
+    let current = fs::read_link(agent.prefix().join("current")).unwrap();
+    assert!(current.ends_with("1a"), "a restart would start from {current:?}");
 
     drop(busy);
     assert_eq!(operator.served("2a").await.rejection, None);

@@ -56,6 +56,25 @@ async fn endpoints_still_change_after_the_supervisor_was_killed() {
 }
 
 #[tokio::test]
+async fn a_killed_init_takes_the_supervisor_along_and_the_next_adopts_nginx() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, mut agent) = Agent::start(&nginx);
+    let (address, shop) = (free_address(), Backend::start("shop").await);
+    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
+    operator.served("1a").await;
+    let master = agent.master().unwrap();
+
+    agent.signal(Signal::KILL);
+    agent.wait();
+    eventually("no supervisor", async || agent.supervisor().is_none()).await;
+    assert_eq!(get(address, "/").await.unwrap().0, 200);
+    agent.restart();
+    operator.want(config("2a", address, ""), data("d1", &[shop.address]));
+    assert_eq!(operator.served("2a").await.reloads, 1);
+    assert_eq!(agent.master().unwrap(), master);
+}
+
+#[tokio::test]
 async fn a_killed_master_is_replaced_within_two_seconds() {
     let Some(nginx) = nginx() else { return };
     let (mut operator, agent) = Agent::start(&nginx);
