@@ -227,8 +227,10 @@ fn request(target: Target, protocol: Protocol, internal: bool, path: Option<&Rew
         Protocol::H2c => ("grpc", "grpc://"),
     };
     let target = match target {
-        Target::Upstream(id) => Value::text(scheme).then_text(&UpstreamName(id).to_string()),
-        Target::Split(id) => Value::text(scheme).then(Variable::Split(id)),
+        Target::Upstream(id) => Value::text(scheme).then_text(&UpstreamName(id, protocol).to_string()),
+        Target::Split(id) => Value::text(scheme)
+            .then(Variable::Split(id))
+            .then_text(UpstreamName::suffix(protocol)),
     };
     let h2c = protocol == Protocol::H2c;
     ProxyView {

@@ -51,7 +51,7 @@ pub fn render(config: &Config) -> Files {
         ),
         ("agent.conf".to_owned(), print(&Agent {})),
         ("maps.conf".to_owned(), maps::view(config)),
-        ("upstreams.conf".to_owned(), upstreams::view(&config.upstreams)),
+        ("upstreams.conf".to_owned(), upstreams::view(config)),
     ]);
     for (port, servers) in ports {
         files.insert(

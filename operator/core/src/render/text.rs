@@ -8,7 +8,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use askama::Template;
 
 use crate::{
-    config::Share,
+    config::{Protocol, Share},
     syntax::{HeaderName, Hostname, Id, Path},
 };
 
@@ -108,11 +108,11 @@ pub(super) enum Variable {
     TlsListener(u16),
 }
 
-/// The name of an upstream.
+/// The name of an upstream, for one of the protocols that it is spoken to in.
 ///
 /// It cannot be taken for an address, which is how `$no_endpoint` tells the two in `$upstream_addr`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct UpstreamName(pub(super) Id);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct UpstreamName(pub(super) Id, pub(super) Protocol);
 
 /// Which requests a location takes.
 #[derive(Clone, Debug)]
@@ -366,9 +366,20 @@ impl fmt::Display for Variable {
     }
 }
 
+impl UpstreamName {
+    /// What tells the names of an upstream apart; a split chooses the name without it.
+    pub(super) fn suffix(protocol: Protocol) -> &'static str {
+        match protocol {
+            Protocol::Http => "",
+            Protocol::H2c => "-h2c",
+        }
+    }
+}
+
 impl fmt::Display for UpstreamName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "service-{}", self.0)
+        let Self(id, protocol) = self;
+        write!(formatter, "service-{id}{}", Self::suffix(*protocol))
     }
 }
 
@@ -397,7 +408,7 @@ impl fmt::Display for InternalName {
 impl fmt::Display for Choice {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Share::Upstream(id) => UpstreamName(id).fmt(formatter),
+            Share::Upstream(id) => UpstreamName(id, Protocol::Http).fmt(formatter),
             Share::Backend(id) => InternalName::Backend(id).fmt(formatter),
             Share::Flag(flag) => u8::from(flag).fmt(formatter),
         }

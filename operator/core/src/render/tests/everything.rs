@@ -80,7 +80,7 @@ pub(super) fn config(words: &Words, address: Option<IpAddr>) -> Config {
     let cart = upstream(&mut config, "cart");
     let (internal, rules) = internal(&mut config, words, shop, cart);
     let dispatch = dispatch(&mut config, words, rules);
-    let locations = locations(&mut config, words, shop, dispatch);
+    let locations = locations(&mut config, words, [shop, cart], dispatch);
     let listen = |port, default| Listen {
         address,
         port,
@@ -288,7 +288,8 @@ fn split(config: &mut Config, salt: &'static str, shares: &[(Share, u16)]) -> Id
 }
 
 fn dispatch(config: &mut Config, words: &Words, [split, h2c]: [Internal; 2]) -> Id {
-    let pattern = Pattern::regex(&words.pattern).unwrap_or_else(|_| Pattern::literal(words.pattern.as_bytes()));
+    let pattern =
+        Pattern::regex(&words.pattern).unwrap_or_else(|_| Pattern::literal(words.pattern.as_bytes()));
     let mut is = |subject, pattern: &Pattern| {
         let pattern = pattern.clone();
         let condition = Condition { subject, pattern };
@@ -298,18 +299,25 @@ fn dispatch(config: &mut Config, words: &Words, [split, h2c]: [Internal; 2]) -> 
     };
     let post = Method::new("POST").expect("a method");
     let version = is(Subject::Header(header("x-version")), &pattern);
-    let value = is(Subject::Query(words.name.clone()), &Pattern::literal(words.value.as_bytes()));
+    let value = is(
+        Subject::Query(words.name.clone()),
+        &Pattern::literal(words.value.as_bytes()),
+    );
     let method = is(Subject::Method(post), &Pattern::literal(b"POST"));
     let below = is(Subject::Path, &pattern);
     let dispatch = Dispatch {
-        choices: vec![(vec![version], split), (vec![value], h2c), (vec![method, below], h2c)],
+        choices: vec![
+            (vec![version], split),
+            (vec![value], h2c),
+            (vec![method, below], h2c),
+        ],
     };
     let id = Id::of(&dispatch);
     config.dispatches.insert(id, dispatch);
     id
 }
 
-fn locations(config: &mut Config, words: &Words, shop: Id, dispatch: Id) -> Vec<Location> {
+fn locations(config: &mut Config, words: &Words, [shop, cart]: [Id; 2], dispatch: Id) -> Vec<Location> {
     let mut rewrite = |prefix| {
         let rewrite = PathRewrite {
             prefix: path(prefix),
@@ -346,10 +354,24 @@ fn locations(config: &mut Config, words: &Words, shop: Id, dispatch: Id) -> Vec<
             path,
         })
     };
+    let balanced = [(Share::Upstream(shop), 5_000), (Share::Upstream(cart), 5_000)];
+    let balanced = split(config, "backend", &balanced);
     let steps = [
         ("/", action(words, 1, Step::Proxy(proxy(shop)))),
         ("/old", rewritten),
         ("/oldh2c", rewritten_h2c),
+        (
+            "/balanced",
+            action(
+                words,
+                6,
+                Step::Proxy(Proxy {
+                    target: Target::Split(balanced),
+                    protocol: Protocol::H2c,
+                    ..proxy(shop)
+                }),
+            ),
+        ),
         ("/moved", action(words, 4, redirect(None))),
         (
             "/replaced",
