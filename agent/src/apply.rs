@@ -186,7 +186,7 @@ impl Gateway {
         self.running.take_if(|running| running.master.has_exited());
         let kept = self.serve_current().await;
         match wanted {
-            Some(config) if self.served_version() != Some(&config.version) => self
+            Some(config) if self.generations().current().as_ref() != Some(&config.version) => self
                 .apply(config)
                 .await
                 .map_err(|failure| (config.version.clone(), failure)),

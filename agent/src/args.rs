@@ -20,13 +20,13 @@ pub struct Args {
 pub enum Role {
     /// Starts the supervisor and restarts it when it dies; made to be the first process of a container.
     ///
-    /// Reaps all processes that end up without a parent, NGINX among them. SIGTERM, SIGINT and SIGQUIT are passed on
-    /// to the supervisor, whose exit status is then this one's.
+    /// Reaps all processes that end up without a parent, NGINX among them. SIGTERM, SIGINT, SIGQUIT and SIGHUP are
+    /// passed on to the supervisor, whose exit status is then this one's.
     Init(Options),
     /// Supervises NGINX: follows the operator, applies what it wants, answers DNS queries, reports.
     ///
     /// Started by `init`, with the same options. Takes over an NGINX that already runs from the same folder, without
-    /// a reload. On SIGTERM, SIGINT or SIGQUIT it reports that it is not ready, lets connections end, and exits.
+    /// a reload. On SIGTERM, SIGINT, SIGQUIT or SIGHUP it reports that it is not ready, lets connections end, and exits.
     Supervise(Options),
 }
 

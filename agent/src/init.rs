@@ -20,7 +20,7 @@ use rustix::{
     process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait},
 };
 use signal_hook::{
-    consts::{SIGCHLD, SIGINT, SIGQUIT, SIGTERM},
+    consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM},
     iterator::Signals,
 };
 use tracing::{info, warn};
@@ -67,7 +67,7 @@ fn lock(path: &Path) -> anyhow::Result<File> {
 
 /// The signals that arrive from now on, in order.
 fn signals() -> io::Result<Receiver<i32>> {
-    let mut signals = Signals::new([SIGCHLD, SIGTERM, SIGINT, SIGQUIT])?;
+    let mut signals = Signals::new([SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP])?;
     let (sender, receiver) = mpsc::channel();
     thread::Builder::new()
         .name("signals".to_owned())

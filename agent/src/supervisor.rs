@@ -46,6 +46,7 @@ async fn supervise(options: &Options) -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
+    let mut hung_up = signal(SignalKind::hangup())?;
 
     let prefix = Prefix::create(&options.prefix)?;
     let binary = Binary::find(&options.nginx, &prefix).await?;
@@ -87,6 +88,7 @@ async fn supervise(options: &Options) -> anyhow::Result<()> {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
         _ = quit.recv() => {}
+        _ = hung_up.recv() => {}
     }
 
     info!("stopping");

@@ -134,7 +134,8 @@ pub fn signal_all(processes: &[Pid], signal: Signal) {
 fn is_asleep(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).unwrap_or_default();
     // The state stands behind the name, which is in parentheses and may have any character; see proc_pid_stat(5).
-    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('S'))
+    stat.rsplit_once(") ")
+        .is_none_or(|(_, rest)| rest.starts_with('S'))
 }
 
 #[expect(

@@ -48,9 +48,9 @@ impl Agent {
         self.init = spawn(self.folder.path(), &self.nginx, &self.arguments);
     }
 
-    /// Another agent for the same folder.
-    pub fn second(&self) -> Child {
-        spawn(self.folder.path(), &self.nginx, &self.arguments)
+    /// The end of another agent for the same folder.
+    pub fn second(&self) -> ExitStatus {
+        end_of(&mut spawn(self.folder.path(), &self.nginx, &self.arguments))
     }
 
     pub fn prefix(&self) -> PathBuf {
@@ -63,14 +63,7 @@ impl Agent {
 
     /// Waits for the end of init.
     pub fn wait(&mut self) -> ExitStatus {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.init.try_wait().unwrap() {
-                return status;
-            }
-            assert!(begun.elapsed() < DEADLINE, "init does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        end_of(&mut self.init)
     }
 
     /// The supervisor, as a child of init.
@@ -115,6 +108,18 @@ impl Drop for Agent {
             }
         }
     }
+}
+
+fn end_of(init: &mut Child) -> ExitStatus {
+    let begun = Instant::now();
+    while begun.elapsed() < DEADLINE {
+        if let Some(status) = init.try_wait().unwrap() {
+            return status;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    init.kill().unwrap();
+    panic!("init does not end");
 }
 
 fn spawn(folder: &Path, nginx: &Path, arguments: &[String]) -> Child {
