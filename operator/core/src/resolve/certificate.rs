@@ -76,7 +76,7 @@ fn read(key: ObjectKey, secret: &Secret) -> Result<Certificate, String> {
     })
 }
 
-/// The certificates of authorities in a ConfigMap or Secret, as PEM.
+/// The certificates of authorities in a `ConfigMap` or Secret, as PEM.
 pub fn authorities(entry: &Entry<'_>) -> Result<String, Dangling> {
     let Entry { name, value } = entry;
     let invalid = |problem: String| Dangling::Invalid(format!("{name} {problem}"));
@@ -129,7 +129,7 @@ fn hosts(chain: &[CertificateDer<'_>]) -> Vec<Hostname> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
@@ -150,7 +150,7 @@ mod tests {
     }
 
     /// A certificate for these names, and its key, as PEM.
-    fn issue(names: &[&str]) -> (String, String) {
+    pub(crate) fn issue(names: &[&str]) -> (String, String) {
         let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let key = KeyPair::generate().expect("ring makes keys");
         let parameters = CertificateParams::new(names).expect("the names are DNS names");

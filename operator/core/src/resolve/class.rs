@@ -1,4 +1,4 @@
-//! GatewayClasses that name our controller.
+//! `GatewayClasses` that name our controller.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// A GatewayClass of ours.
+/// A `GatewayClass` of ours.
 #[derive(Debug)]
 pub struct Class {
     /// Settings of all its gateways, as written in its `NginxFleet`; empty where it names none that exists.
@@ -23,7 +23,7 @@ pub struct Class {
 }
 
 reasons! {
-    /// Why a GatewayClass is not accepted.
+    /// Why a `GatewayClass` is not accepted.
     ///
     /// See <https://gateway-api.sigs.k8s.io/reference/spec/#gatewayclassconditionreason>.
     pub enum ClassRefusal {
@@ -32,7 +32,7 @@ reasons! {
     }
 }
 
-/// Every GatewayClass that names our controller.
+/// Every `GatewayClass` that names our controller.
 #[must_use]
 pub fn resolve(snapshot: &Snapshot, options: &Options) -> BTreeMap<ObjectKey, Class> {
     let ours = |class: &GatewayClass| class.spec.controller_name == options.controller_name;

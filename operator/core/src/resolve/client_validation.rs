@@ -97,3 +97,120 @@ fn unresolved(dangling: Dangling) -> Finding<UnresolvedReference> {
     };
     Finding::new(reason, format!("caCertificateRefs of the Gateway: {message}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        object::ObjectKey,
+        resolve::{Gateway, Listener, certificate::tests::issue, example},
+    };
+
+    /// A Gateway `edge/web` with these `spec.tls.frontend` and an HTTPS listener on 443, which has a good certificate,
+    /// beside an HTTP listener on 80 and a `ConfigMap` `edge/authorities`.
+    fn gateway(frontend: &str) -> Gateway {
+        let (chain, key) = issue(&["shop.example.com"]);
+        let secret = serde_json::json!({
+            "kind": "Secret",
+            "metadata": { "namespace": "edge", "name": "shop" },
+            "type": "kubernetes.io/tls",
+            "stringData": { "tls.crt": chain, "tls.key": key },
+        });
+        let authorities = serde_json::json!({
+            "kind": "ConfigMap",
+            "metadata": { "namespace": "edge", "name": "authorities" },
+            "data": { "ca.crt": chain },
+        });
+        let gateway = format!(
+            "kind: Gateway\nmetadata: {{namespace: edge, name: web}}\n\
+             spec: {{gatewayClassName: ours, tls: {{frontend: {frontend}}}, listeners: [\
+             {{name: http, port: 80, protocol: HTTP}}, \
+             {{name: https, port: 443, protocol: HTTPS, tls: {{certificateRefs: [{{name: shop}}]}}}}]}}"
+        );
+        let mut resolved = example::resolved(&[&gateway, &secret.to_string(), &authorities.to_string()]);
+        let gateway = resolved.gateways.remove(&ObjectKey::new("edge", "web"));
+        gateway.expect("the Gateway is ours")
+    }
+
+    fn https(gateway: &Gateway) -> &Listener {
+        &gateway.listeners[1]
+    }
+
+    fn validation(reference: &str) -> String {
+        format!("{{default: {{validation: {{caCertificateRefs: [{reference}]}}}}}}")
+    }
+
+    const GOOD: &str = "{group: '', kind: ConfigMap, name: authorities}";
+    const GONE: &str = "{group: '', kind: ConfigMap, name: gone}";
+
+    #[test]
+    fn clients_are_verified_against_the_authorities() {
+        let gateway = gateway(&validation(GOOD));
+        let tls = https(&gateway).tls.as_ref().expect("the listener has TLS");
+        let client = tls.client.as_ref().expect("clients are verified");
+        assert!(client.authorities.starts_with("-----BEGIN CERTIFICATE-----"));
+        assert!(!client.optional);
+        assert!(https(&gateway).serves);
+    }
+
+    #[test]
+    fn references_to_authorities_that_lead_nowhere_stop_the_listener_and_no_other() {
+        for (reference, reason) in [
+            (GONE, UnresolvedReference::InvalidCaCertificateRef),
+            (
+                "{group: '', kind: Service, name: shop}",
+                UnresolvedReference::InvalidCaCertificateKind,
+            ),
+            (
+                "{group: '', kind: ConfigMap, namespace: other, name: authorities}",
+                UnresolvedReference::RefNotPermitted,
+            ),
+        ] {
+            let gateway = gateway(&validation(reference));
+            let findings = &https(&gateway).findings;
+            assert_eq!(findings.unresolved[0].reason, reason, "{reference}");
+            assert_eq!(findings.refusals[0].reason, ListenerRefusal::NoValidCaCertificate);
+            assert!(!https(&gateway).serves);
+            assert!(gateway.listeners[0].serves);
+        }
+    }
+
+    #[test]
+    fn one_good_authority_is_enough_to_serve() {
+        let gateway = gateway(&validation(&format!("{GONE}, {GOOD}")));
+        assert!(https(&gateway).serves);
+        assert_eq!(https(&gateway).findings.unresolved.len(), 1);
+    }
+
+    #[test]
+    fn settings_of_the_port_replace_the_default_ones() {
+        let gateway = gateway(&format!(
+            "{{default: {{validation: {{caCertificateRefs: [{GONE}]}}}}, perPort: [{{port: 443, tls: {{}}}}]}}"
+        ));
+        let tls = https(&gateway).tls.as_ref().expect("the listener has TLS");
+        assert_eq!(tls.client, None);
+        assert!(https(&gateway).serves);
+    }
+
+    #[test]
+    fn insecure_fallback_lets_everybody_in_and_says_so() {
+        let gateway = gateway(&format!(
+            "{{default: {{validation: {{mode: AllowInsecureFallback, caCertificateRefs: [{GOOD}]}}}}}}"
+        ));
+        let tls = https(&gateway).tls.as_ref().expect("the listener has TLS");
+        assert!(tls.client.as_ref().is_some_and(|client| client.optional));
+        assert!(gateway.findings.insecure);
+    }
+
+    #[test]
+    fn unknown_mode_lets_nobody_in() {
+        let gateway = gateway(&format!(
+            "{{default: {{validation: {{mode: AllowFriends, caCertificateRefs: [{GOOD}]}}}}}}"
+        ));
+        assert_eq!(
+            https(&gateway).findings.refusals[0].reason,
+            ListenerRefusal::UnsupportedValue
+        );
+        assert!(!https(&gateway).serves);
+    }
+}

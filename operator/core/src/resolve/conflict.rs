@@ -170,11 +170,7 @@ fn covering(hostname: &Hostname) -> impl Iterator<Item = Hostname> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        object::ObjectKey,
-        options::Options,
-        resolve::{self, fixture::snapshot},
-    };
+    use crate::{object::ObjectKey, resolve::example};
 
     /// A Gateway `edge/web` with these listeners, which lets everybody add more.
     fn gateway(listeners: &str) -> String {
@@ -184,7 +180,7 @@ mod tests {
         )
     }
 
-    /// A ListenerSet for it that was created in that year.
+    /// A `ListenerSet` for it that was created in that year.
     fn listener_set(name: &str, year: u32, listeners: &str) -> String {
         format!(
             "kind: ListenerSet\nmetadata: {{namespace: edge, name: {name}, \
@@ -195,8 +191,7 @@ mod tests {
 
     /// The names of the listeners in conflict, and the reason, in order of precedence.
     fn conflicts_of(documents: &[String]) -> Vec<(String, Conflict)> {
-        let snapshot = snapshot(&documents.join("\n---\n"));
-        let resolved = resolve::resolve(&snapshot, &Options::default());
+        let resolved = example::resolved(&documents.iter().map(String::as_str).collect::<Vec<_>>());
         let gateway = &resolved.gateways[&ObjectKey::new("edge", "web")];
         let listeners = gateway.listeners.iter();
         let conflicts = listeners.filter_map(|listener| {

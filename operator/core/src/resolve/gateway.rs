@@ -35,7 +35,7 @@ pub struct Gateway {
     pub settings: Settings,
     /// What must run for it; `None` where it cannot be run at all, as its findings say.
     pub infra: Option<GatewayInfra>,
-    /// Its own listeners and those of its ListenerSets, in order of precedence.
+    /// Its own listeners and those of its `ListenerSets`, in order of precedence.
     pub listeners: Vec<Listener>,
     /// What is wrong with the Gateway itself.
     pub findings: GatewayFindings,
@@ -94,7 +94,7 @@ impl Gateway {
     }
 }
 
-/// The Gateways of our classes, and the ListenerSets of those.
+/// The Gateways of our classes, and the `ListenerSets` of those.
 #[must_use]
 pub fn resolve(
     snapshot: &Snapshot,
@@ -230,14 +230,13 @@ fn address_problem(address: &GatewaySpecAddress) -> Option<String> {
     let value = address.value.as_deref().unwrap_or_default();
     let routability = address.routability.as_ref();
     if *type_ != AddressType::IpAddress {
-        Some(format!("type {type_} is not supported; IPAddress is"))
-    } else if !value.is_empty() && value.parse::<IpAddr>().is_err() {
-        Some(format!("{value:?} is no IP address"))
-    } else if let Some(routability) = routability.filter(|value| **value != AddressRoutability::Unspecified) {
-        Some(format!("routability {routability} is not supported"))
-    } else {
-        None
+        return Some(format!("type {type_} is not supported; IPAddress is"));
     }
+    if !value.is_empty() && value.parse::<IpAddr>().is_err() {
+        return Some(format!("{value:?} is no IP address"));
+    }
+    let routability = routability.filter(|value| **value != AddressRoutability::Unspecified)?;
+    Some(format!("routability {routability} is not supported"))
 }
 
 /// Checks the certificate that the gateway shows to backends, which nothing uses yet.
@@ -274,5 +273,128 @@ fn infra(gateway: &api::Gateway, listeners: &[Listener]) -> GatewayInfra {
             .filter_map(|address| address.value.as_ref()?.parse().ok())
             .collect(),
         ports: serving.map(|listener| listener.port).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::example;
+
+    /// A Gateway `edge/web` with these fields, beside `NginxFleet`s.
+    fn gateway(fields: &str) -> Gateway {
+        let gateway = format!(
+            "kind: Gateway\nmetadata: {{namespace: edge, name: web}}\n\
+             spec: {{gatewayClassName: tuned, listeners: [{{name: http, port: 80, protocol: HTTP}}], {fields}}}"
+        );
+        let mut resolved = example::resolved(&[
+            "kind: GatewayClass\nmetadata: {name: tuned}\n\
+             spec: {controllerName: flotilla.dev/gateway-controller, \
+             parametersRef: {group: flotilla.dev, kind: NginxFleet, namespace: system, name: all}}",
+            "kind: NginxFleet\nmetadata: {namespace: system, name: all}\n\
+             spec: {nginx: {workerProcesses: 2, workerConnections: 64}}",
+            "kind: NginxFleet\nmetadata: {namespace: edge, name: own}\nspec: {nginx: {workerProcesses: 4}}",
+            "kind: NginxFleet\nmetadata: {namespace: edge, name: odd}\nspec: {nginx: {workerProcesses: 0}}",
+            &gateway,
+        ]);
+        let gateway = resolved.gateways.remove(&ObjectKey::new("edge", "web"));
+        gateway.expect("the Gateway is ours")
+    }
+
+    fn refusals(fields: &str) -> Vec<(GatewayRefusal, String)> {
+        let refusals = gateway(fields).findings.refusals.into_iter();
+        refusals
+            .map(|finding| (finding.reason, finding.message))
+            .collect()
+    }
+
+    fn fleet(name: &str) -> String {
+        format!("infrastructure: {{parametersRef: {{group: flotilla.dev, kind: NginxFleet, name: {name}}}}}")
+    }
+
+    #[test]
+    fn settings_of_the_gateway_win_over_those_of_its_class_field_by_field() {
+        let settings = gateway(&fleet("own")).settings;
+        assert_eq!(settings.worker_processes, Some(4));
+        assert_eq!(settings.worker_connections, 64);
+    }
+
+    #[test]
+    fn parameters_that_lead_nowhere_or_make_no_sense_are_refused() {
+        for (name, message) in [
+            ("gone", "spec.infrastructure: NginxFleet edge/gone does not exist"),
+            (
+                "odd",
+                "NginxFleet edge/odd: spec.nginx.workerProcesses is 0; it can be a number from 1 to 1024",
+            ),
+        ] {
+            assert_eq!(
+                refusals(&fleet(name)),
+                [(GatewayRefusal::InvalidParameters, message.to_owned())]
+            );
+        }
+    }
+
+    #[test]
+    fn addresses_are_asked_for_unless_any_will_do() {
+        let infra = gateway("addresses: [{value: 192.0.2.1}, {type: IPAddress}, {value: '::1'}]").infra;
+        let addresses = infra.expect("the Gateway can be run").addresses;
+        assert_eq!(
+            addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["192.0.2.1", "::1"]
+        );
+    }
+
+    #[test]
+    fn addresses_that_nobody_can_give_are_refused() {
+        for (address, message) in [
+            (
+                "{type: Hostname, value: shop.example.com}",
+                "spec.addresses[0]: type Hostname is not supported; IPAddress is",
+            ),
+            ("{value: here}", r#"spec.addresses[0]: "here" is no IP address"#),
+            (
+                "{value: 192.0.2.1, routability: Cluster}",
+                "spec.addresses[0]: routability Cluster is not supported",
+            ),
+        ] {
+            assert_eq!(
+                refusals(&format!("addresses: [{address}]")),
+                [(GatewayRefusal::UnsupportedAddress, message.to_owned())]
+            );
+        }
+    }
+
+    #[test]
+    fn certificate_for_backends_is_checked_though_nothing_uses_it_yet() {
+        let gateway = gateway("tls: {backend: {clientCertificateRef: {name: gone}}}");
+        let findings = &gateway.findings;
+        assert_eq!(
+            findings.unresolved,
+            [Finding::new(
+                GatewayReference::InvalidClientCertificateRef,
+                "spec.tls.backend.clientCertificateRef: Secret edge/gone does not exist"
+            )]
+        );
+        assert_eq!(findings.notes.len(), 1);
+        assert!(gateway.is_accepted());
+    }
+
+    #[test]
+    fn what_is_looked_for_is_needed_whether_or_not_it_exists() {
+        let resolved = example::resolved(&["kind: Gateway\nmetadata: {namespace: edge, name: web}\n\
+             spec: {gatewayClassName: ours, listeners: [{name: https, port: 443, protocol: HTTPS, \
+             tls: {certificateRefs: [{name: gone}, {namespace: other, name: forbidden}]}}]}"]);
+        assert_eq!(
+            resolved.needs.secrets.into_iter().collect::<Vec<_>>(),
+            [ObjectKey::new("edge", "gone")]
+        );
+    }
+
+    #[test]
+    fn gateways_of_other_classes_are_not_ours() {
+        let resolved = example::resolved(&["kind: Gateway\nmetadata: {namespace: edge, name: theirs}\n\
+             spec: {gatewayClassName: theirs, listeners: []}"]);
+        assert!(!resolved.gateways.contains_key(&ObjectKey::new("edge", "theirs")));
     }
 }

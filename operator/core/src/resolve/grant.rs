@@ -7,7 +7,7 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// Every ReferenceGrant, by the namespace that it opens.
+/// Every `ReferenceGrant`, by the namespace that it opens.
 #[derive(Debug)]
 pub struct Grants<'a>(BTreeMap<&'a str, Vec<&'a ReferenceGrantSpec>>);
 

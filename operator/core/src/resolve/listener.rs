@@ -1,4 +1,4 @@
-//! Listeners, of Gateways and ListenerSets alike.
+//! Listeners, of Gateways and `ListenerSets` alike.
 
 use std::collections::BTreeSet;
 
@@ -47,7 +47,7 @@ pub struct Listener {
 pub enum ListenerOwner {
     /// The Gateway's own.
     Gateway,
-    /// One that a ListenerSet adds.
+    /// One that a `ListenerSet` adds.
     ListenerSet(ObjectKey),
 }
 
@@ -343,10 +343,7 @@ impl ListenerFindings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        options::Options,
-        resolve::{self, fixture::snapshot},
-    };
+    use crate::resolve::example;
 
     /// The one listener, written in YAML, of a Gateway `edge/web`, among these objects.
     fn listener(listener: &str, others: &[&str]) -> Listener {
@@ -354,8 +351,7 @@ mod tests {
             "kind: Gateway\nmetadata: {{namespace: edge, name: web}}\n\
              spec: {{gatewayClassName: ours, listeners: [{listener}]}}"
         );
-        let documents = [&[gateway.as_str()], others].concat().join("\n---\n");
-        let mut resolved = resolve::resolve(&snapshot(&documents), &Options::default());
+        let mut resolved = example::resolved(&[&[gateway.as_str()], others].concat());
         let gateway = resolved.gateways.remove(&ObjectKey::new("edge", "web"));
         let mut listeners = gateway.expect("the Gateway is ours").listeners;
         listeners.pop().expect("the Gateway has a listener")

@@ -1,4 +1,4 @@
-//! Secrets and ConfigMaps that objects refer to.
+//! Secrets and `ConfigMaps` that objects refer to.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// Looks for Secrets and ConfigMaps, and notes which ones it looked for.
+/// Looks for Secrets and `ConfigMaps`, and notes which ones it looked for.
 #[derive(Debug)]
 pub struct Lookup<'a> {
     /// Where it looks.
@@ -32,7 +32,7 @@ pub enum Dangling {
     Invalid(String),
 }
 
-/// The text of a ConfigMap's or Secret's key, and what to call it in a message.
+/// The text of a `ConfigMap`'s or Secret's key, and what to call it in a message.
 #[derive(Debug)]
 pub struct Entry<'a> {
     /// Such as `ca.crt of ConfigMap default/authorities`.
@@ -61,7 +61,7 @@ impl<'a> Lookup<'a> {
         Ok((key, secret))
     }
 
-    /// The `ca.crt` of the ConfigMap or Secret that an object refers to.
+    /// The `ca.crt` of the `ConfigMap` or Secret that an object refers to.
     pub fn authorities(
         &mut self,
         from: Referrer<'_>,

@@ -19,8 +19,6 @@ mod cors;
 pub(crate) mod example;
 mod filter;
 pub mod finding;
-#[cfg(test)]
-pub(crate) mod fixture;
 pub mod fleet;
 pub mod gateway;
 pub mod grant;

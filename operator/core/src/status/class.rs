@@ -1,4 +1,4 @@
-//! Status of GatewayClasses.
+//! Status of `GatewayClasses`.
 
 use super::{
     Status, StatusChange,
@@ -13,7 +13,7 @@ use crate::{
 
 const OURS: &[&str] = &["Accepted", "SupportedVersion"];
 
-/// The GatewayClasses of ours whose status is another than it should be.
+/// The `GatewayClasses` of ours whose status is another than it should be.
 pub(super) fn changes(snapshot: &Snapshot, resolved: &Resolved) -> Vec<StatusChange> {
     let changes = resolved.classes.iter().filter_map(|(key, class)| {
         let object = snapshot.gateway_classes.get(key)?;
@@ -40,7 +40,7 @@ pub(super) fn changes(snapshot: &Snapshot, resolved: &Resolved) -> Vec<StatusCha
         StatusChange::new(
             "GatewayClass",
             object.as_ref(),
-            stored,
+            &stored,
             status,
             Status::GatewayClass,
         )

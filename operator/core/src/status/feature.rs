@@ -1,6 +1,6 @@
 //! Features of Gateway API that work.
 
-/// What a GatewayClass of ours supports, by the names of Gateway API v1.7.0, in order; the conformance suite tests what
+/// What a `GatewayClass` of ours supports, by the names of Gateway API v1.7.0, in order; the conformance suite tests what
 /// is named here, so nothing is before it works.
 ///
 /// See <https://github.com/kubernetes-sigs/gateway-api/tree/v1.7.0/pkg/features>.

@@ -25,7 +25,7 @@ pub(super) fn changes(snapshot: &Snapshot) -> Vec<StatusChange> {
                 object.metadata.generation,
             ),
         };
-        StatusChange::new("NginxFleet", object.as_ref(), stored, status, Status::NginxFleet)
+        StatusChange::new("NginxFleet", object.as_ref(), &stored, status, Status::NginxFleet)
     });
     changes.collect()
 }

@@ -1,4 +1,4 @@
-//! Status of listeners, in Gateways and ListenerSets alike.
+//! Status of listeners, in Gateways and `ListenerSets` alike.
 
 use super::{
     condition::{Wanted, merged, sentences},

@@ -1,4 +1,4 @@
-//! Status of ListenerSets.
+//! Status of `ListenerSets`.
 
 use super::{
     Status, StatusChange,
@@ -15,7 +15,7 @@ use crate::{
 
 const OURS: &[&str] = &["Accepted", "Programmed"];
 
-/// How many ListenerSets a Gateway has that add at least one listener which can be served.
+/// How many `ListenerSets` a Gateway has that add at least one listener which can be served.
 pub(super) fn attached(resolved: &Resolved, gateway: &Gateway) -> i32 {
     let sets = resolved.listener_sets.iter();
     let own = sets.filter(|(_, set)| set.gateway == gateway.key && set.refusal.is_none());
@@ -26,7 +26,7 @@ pub(super) fn attached(resolved: &Resolved, gateway: &Gateway) -> i32 {
     i32::try_from(serving.count()).unwrap_or(i32::MAX)
 }
 
-/// The change to the status of a ListenerSet, if it is another than it should be.
+/// The change to the status of a `ListenerSet`, if it is another than it should be.
 pub(super) fn change(
     snapshot: &Snapshot,
     resolved: &Resolved,
@@ -54,7 +54,7 @@ pub(super) fn change(
     StatusChange::new(
         "ListenerSet",
         object.as_ref(),
-        stored,
+        &stored,
         status,
         Status::ListenerSet,
     )
@@ -88,12 +88,11 @@ fn conditions(
         );
         Wanted::yes("Accepted", "ListenersNotValid", message)
     };
-    let programmed = match programming {
-        Ok(message) => Wanted::yes("Programmed", "Programmed", message),
-        Err(_) => {
-            let message = format!("Gateway {} is not programmed.", gateway.key);
-            Wanted::no("Programmed", "ParentNotProgrammed", message)
-        }
+    let programmed = if let Ok(message) = programming {
+        Wanted::yes("Programmed", "Programmed", message)
+    } else {
+        let message = format!("Gateway {} is not programmed.", gateway.key);
+        Wanted::no("Programmed", "ParentNotProgrammed", message)
     };
     vec![accepted, programmed]
 }
@@ -102,4 +101,89 @@ fn conditions(
 fn both(reason: &'static str, message: &str) -> Vec<Wanted> {
     let conditions = OURS.iter().map(|type_| Wanted::no(type_, reason, message));
     conditions.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        resolve::example::snapshot,
+        status::example::{status_of, summary},
+    };
+
+    /// The status of a `ListenerSet` with these listeners, and how many `ListenerSets` its Gateway has then, which has
+    /// one for `own.example.com` on port 80.
+    fn status(allowed: &str, listeners: &str) -> (ListenerSetStatus, Option<i32>) {
+        let snapshot = snapshot(&[
+            "kind: GatewayClass\nmetadata: {name: ours}\nspec: {controllerName: flotilla.dev/gateway-controller}",
+            &format!(
+                "kind: Gateway\nmetadata: {{namespace: edge, name: web}}\n\
+                 spec: {{gatewayClassName: ours, allowedListeners: {{namespaces: {{from: {allowed}}}}}, \
+                 listeners: [{{name: own, port: 80, protocol: HTTP, hostname: own.example.com}}]}}"
+            ),
+            &format!(
+                "kind: ListenerSet\nmetadata: {{namespace: edge, name: more}}\n\
+                 spec: {{parentRef: {{name: web}}, listeners: [{listeners}]}}"
+            ),
+        ]);
+        let set = status_of(&snapshot, "ListenerSet", "edge", "more");
+        let gateway = status_of(&snapshot, "Gateway", "edge", "web");
+        match (set, gateway) {
+            (Status::ListenerSet(set), Status::Gateway(gateway)) => (set, gateway.attached_listener_sets),
+            other => panic!("{other:?} are the statuses of a ListenerSet and a Gateway"),
+        }
+    }
+
+    const GOOD: &str = "{name: good, port: 80, protocol: HTTP, hostname: more.example.com}";
+    const LOSER: &str = "{name: loser, port: 80, protocol: HTTP, hostname: own.example.com}";
+
+    #[test]
+    fn good_listener_set_is_attached() {
+        let (status, attached) = status("Same", GOOD);
+        assert_eq!(
+            summary(&status.conditions),
+            ["Accepted=True/Accepted", "Programmed=False/ParentNotProgrammed"]
+        );
+        assert_eq!(status.listeners.len(), 1);
+        assert_eq!(attached, Some(1));
+    }
+
+    #[test]
+    fn listener_set_that_is_not_allowed_is_refused_and_not_attached() {
+        let (status, attached) = status("None", GOOD);
+        assert_eq!(
+            summary(&status.conditions),
+            ["Accepted=False/NotAllowed", "Programmed=False/NotAllowed"]
+        );
+        assert_eq!(attached, Some(0));
+    }
+
+    #[test]
+    fn listener_that_loses_is_told_so_in_all_its_conditions() {
+        let (status, attached) = status("Same", &format!("{GOOD}, {LOSER}"));
+        assert_eq!(summary(&status.conditions)[0], "Accepted=True/ListenersNotValid");
+        assert_eq!(
+            summary(&status.listeners[1].conditions),
+            [
+                "Accepted=False/HostnameConflict",
+                "Conflicted=True/HostnameConflict",
+                "ResolvedRefs=True/ResolvedRefs",
+                "Programmed=False/HostnameConflict"
+            ]
+        );
+        assert_eq!(attached, Some(1));
+    }
+
+    #[test]
+    fn listener_set_whose_listeners_all_lose_is_not_attached() {
+        let (status, attached) = status("Same", LOSER);
+        assert_eq!(
+            summary(&status.conditions),
+            [
+                "Accepted=False/ListenersNotValid",
+                "Programmed=False/ListenersNotValid"
+            ]
+        );
+        assert_eq!(attached, Some(0));
+    }
 }

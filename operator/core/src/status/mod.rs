@@ -8,6 +8,8 @@
 
 mod class;
 mod condition;
+#[cfg(test)]
+mod example;
 mod feature;
 mod fleet;
 mod gateway;
@@ -91,19 +93,19 @@ pub struct StatusChange {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Status {
-    /// Of a GatewayClass.
+    /// Of a `GatewayClass`.
     GatewayClass(GatewayClassStatus),
     /// Of a Gateway.
     Gateway(GatewayStatus),
-    /// Of a ListenerSet.
+    /// Of a `ListenerSet`.
     ListenerSet(ListenerSetStatus),
     /// Of a route of any kind.
     Route(RouteStatus),
-    /// Of a BackendTLSPolicy.
+    /// Of a `BackendTLSPolicy`.
     BackendTlsPolicy(PolicyStatus),
-    /// Of an InferencePool.
+    /// Of an `InferencePool`.
     InferencePool(InferencePoolStatus),
-    /// Of an NginxFleet.
+    /// Of an `NginxFleet`.
     NginxFleet(NginxFleetStatus),
 }
 
@@ -112,11 +114,11 @@ impl StatusChange {
     fn new<S: PartialEq>(
         kind: &'static str,
         object: &impl ResourceExt,
-        stored: S,
+        stored: &S,
         wanted: S,
         status: impl FnOnce(S) -> Status,
     ) -> Option<Self> {
-        (stored != wanted).then(|| Self {
+        (*stored != wanted).then(|| Self {
             kind,
             object: ObjectKey::of(object),
             resource_version: object.resource_version(),

@@ -1,4 +1,4 @@
-//! Status of BackendTLSPolicies: that they are not supported yet.
+//! Status of `BackendTLSPolicies`: that they are not supported yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::{
 /// Most entries that the API server takes in `status.ancestors`.
 const MOST_ANCESTORS: usize = 16;
 
-/// The BackendTLSPolicies whose status is another than it should be.
+/// The `BackendTLSPolicies` whose status is another than it should be.
 ///
 /// A policy that is about a backend of our Gateways is refused there: requests to that backend get no answer from it,
 /// for sending them in plain text is what the policy forbids.
@@ -41,7 +41,7 @@ pub(super) fn changes(snapshot: &Snapshot, resolved: &Resolved, options: &Option
         StatusChange::new(
             "BackendTLSPolicy",
             policy.as_ref(),
-            stored,
+            &stored,
             status,
             Status::BackendTlsPolicy,
         )
@@ -118,5 +118,77 @@ fn ancestor_ref(gateway: &ObjectKey) -> ParentReference {
         namespace: Some(gateway.namespace.clone()),
         name: gateway.name.clone(),
         ..ParentReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        resolve::example::{GATEWAY, snapshot},
+        status::example::{changes, status_of, summary},
+    };
+
+    const ROUTE: &str = "kind: HTTPRoute\nmetadata: {namespace: default, name: shop}\n\
+                         spec: {parentRefs: [{name: edge}], rules: [{backendRefs: [{name: shop, port: 443}]}]}";
+
+    fn policy(service: &str, stored: &str) -> String {
+        format!(
+            "kind: BackendTLSPolicy\nmetadata: {{namespace: default, name: shop}}\n\
+             spec: {{targetRefs: [{{group: '', kind: Service, name: {service}}}], \
+             validation: {{hostname: shop.example.com, wellKnownCACertificates: System}}}}\nstatus: {stored}"
+        )
+    }
+
+    #[test]
+    fn policy_for_a_backend_of_ours_is_refused() {
+        let snapshot = snapshot(&[GATEWAY, ROUTE, &policy("shop", "{}")]);
+        let status = status_of(&snapshot, "BackendTLSPolicy", "default", "shop");
+        let Status::BackendTlsPolicy(status) = status else {
+            panic!("the status is that of a BackendTLSPolicy");
+        };
+        let ancestors: Vec<_> = status
+            .ancestors
+            .iter()
+            .map(|entry| &entry.ancestor_ref.name)
+            .collect();
+        assert_eq!(ancestors, ["edge"]);
+        assert_eq!(
+            summary(&status.ancestors[0].conditions),
+            ["Accepted=False/Invalid"]
+        );
+    }
+
+    #[test]
+    fn policy_for_anything_else_is_none_of_our_business() {
+        let snapshot = snapshot(&[GATEWAY, ROUTE, &policy("other", "{}")]);
+        assert!(
+            changes(&snapshot)
+                .iter()
+                .all(|change| change.kind != "BackendTLSPolicy")
+        );
+    }
+
+    #[test]
+    fn entries_of_others_stay_and_ours_that_are_over_go() {
+        let entry = |controller: &str| {
+            format!("{{ancestorRef: {{name: edge}}, controllerName: {controller}, conditions: []}}")
+        };
+        let (ours, theirs) = (
+            entry("flotilla.dev/gateway-controller"),
+            entry("example.com/other"),
+        );
+        let stored = format!("{{ancestors: [{ours}, {theirs}]}}");
+        let snapshot = snapshot(&[GATEWAY, ROUTE, &policy("other", &stored)]);
+        let status = status_of(&snapshot, "BackendTLSPolicy", "default", "shop");
+        let Status::BackendTlsPolicy(status) = status else {
+            panic!("the status is that of a BackendTLSPolicy");
+        };
+        let controllers: Vec<_> = status
+            .ancestors
+            .iter()
+            .map(|entry| &entry.controller_name)
+            .collect();
+        assert_eq!(controllers, ["example.com/other"]);
     }
 }

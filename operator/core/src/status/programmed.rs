@@ -157,7 +157,7 @@ mod tests {
         }
     }
 
-    /// The configuration `new`, whose second line comes from an HTTPRoute.
+    /// The configuration `new`, whose second line comes from an `HTTPRoute`.
     fn outcome() -> GatewayOutcome {
         let text = format!("{}HTTPRoute default/shop\nproxy_pass odd;\n", Origin::MARK);
         let config = Files {
