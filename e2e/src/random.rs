@@ -23,10 +23,11 @@ const HOSTNAMES: [&str; 6] = [
 ];
 const SEGMENTS: [&str; 8] = ["a", "b", "ab", "A", "a.b", "v1", "a-b", "a+b"];
 const PATH_PATTERNS: [&str; 7] = ["/a", "/[ab]+", "/a/.*", "/.*/b", ".*", "/v[0-9](/.*)?", "/a|/b"];
-const VALUES: [&str; 8] = ["one", "two", "One", "one two", "on", "1.5", "a,b", "one, two"];
-const VALUE_PATTERNS: [&str; 6] = ["one", "o.*", "[a-z]+", "one|two", "1.5", "(one)?two"];
-const HEADERS: [&str; 4] = ["x-a", "X-A", "x-b", "version"];
-const PARAMETERS: [&str; 4] = ["q", "Q", "page", "q1"];
+/// The first half is meant: values that meet are worth more than values that differ.
+const VALUES: [&str; 8] = ["one", "one", "two", "two", "One", "one two", "a,b", "one, two"];
+const VALUE_PATTERNS: [&str; 6] = ["one", "o.*", "[a-z]+", "one|two", ".*", "(one)?two"];
+const HEADERS: [&str; 3] = ["x-a", "X-A", "version"];
+const PARAMETERS: [&str; 3] = ["q", "Q", "q1"];
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 
 /// A reproducible stream of choices: `SplitMix64`, see <https://prng.di.unimi.it/splitmix64.c>.
@@ -145,7 +146,11 @@ impl Random {
             value.to_owned()
         };
         let value = self.encoded(&value);
-        format!("{name}={value}")
+        if self.one_in(12) {
+            name.to_owned()
+        } else {
+            format!("{name}={value}")
+        }
     }
 
     /// Percent-encodes what has to be, and now and then what need not; `+` stays what it was.
