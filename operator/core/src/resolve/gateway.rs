@@ -33,7 +33,7 @@ pub struct Gateway {
     pub key: ObjectKey,
     /// How its NGINX runs.
     pub settings: Settings,
-    /// What must run for it; `None` where it cannot be run at all, as its findings say.
+    /// What must run for it, even while it is not accepted: nothing that runs is stopped by a mistake.
     pub infra: Option<GatewayInfra>,
     /// Its own listeners and those of its `ListenerSets`, in order of precedence.
     pub listeners: Vec<Listener>,

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 
+pub use super::listener_tls::ListenerTls;
 use crate::{
-    api::{self, FrontendTlsConfig, GATEWAY_GROUP, ListenerTlsConfig, ProtocolType, TlsModeType},
-    config::ClientValidation,
+    api::{self, FrontendTlsConfig, GATEWAY_GROUP, ProtocolType},
     object::ObjectKey,
     resolve::{
-        certificate::Certificate,
-        client_validation,
         finding::{Finding, reasons},
         grant::Referrer,
-        lookup::{Dangling, Lookup},
+        listener_tls,
+        lookup::Lookup,
         namespaces::Namespaces,
     },
     syntax::Hostname,
@@ -49,16 +48,6 @@ pub enum ListenerOwner {
     Gateway,
     /// One that a `ListenerSet` adds.
     ListenerSet(ObjectKey),
-}
-
-/// How a listener ends TLS.
-#[derive(Clone, Debug)]
-pub struct ListenerTls {
-    /// The certificates to choose from, never empty where the listener serves; the first is for clients that none
-    /// of the others fits.
-    pub certificates: Vec<Certificate>,
-    /// How clients' certificates are verified.
-    pub client: Option<ClientValidation>,
 }
 
 /// What is wrong with a listener, by condition.
@@ -158,8 +147,8 @@ impl Listener {
         let kinds = kinds(listener, &mut findings);
         let hostname = hostname(listener, &mut findings);
         check_values(listener, &mut findings);
-        let tls =
-            (listener.protocol == ProtocolType::Https).then(|| tls(lookup, context, listener, &mut findings));
+        let tls = (listener.protocol == ProtocolType::Https)
+            .then(|| listener_tls::resolve(lookup, context, listener, &mut findings));
         let allowed = listener.allowed_namespaces();
         let mut listener = Self {
             owner: context.owner.clone(),
@@ -278,63 +267,8 @@ fn check_values(listener: &api::Listener, findings: &mut ListenerFindings) {
     }
 }
 
-/// How a listener of protocol HTTPS ends TLS.
-fn tls(
-    lookup: &mut Lookup<'_>,
-    context: &ListenerContext<'_>,
-    listener: &api::Listener,
-    findings: &mut ListenerFindings,
-) -> ListenerTls {
-    let default = ListenerTlsConfig::default();
-    let config = listener.tls.as_ref().unwrap_or(&default);
-    if *config.mode() != TlsModeType::Terminate {
-        findings.refuse_value(format!(
-            "tls.mode is {}; with protocol HTTPS it can be Terminate",
-            config.mode()
-        ));
-    }
-    for option in config.options.keys() {
-        findings
-            .notes
-            .push(format!("tls.options has {option:?}, which means nothing here"));
-    }
-    if config.certificate_refs.is_empty() {
-        findings.unresolved.push(Finding::new(
-            UnresolvedReference::InvalidCertificateRef,
-            "tls.certificateRefs is empty; a listener of protocol HTTPS needs a certificate",
-        ));
-    }
-    let mut certificates = Vec::new();
-    for reference in &config.certificate_refs {
-        match Certificate::resolve(lookup, context.from, reference) {
-            Ok(certificate) => certificates.push(certificate),
-            Err(dangling) => findings.unresolved.push(unresolved(dangling)),
-        }
-    }
-    let frontend = context
-        .frontend
-        .map(|frontend| client_validation::resolve(lookup, context.gateway, frontend, listener.port))
-        .unwrap_or_default();
-    findings.refusals.extend(frontend.refusals);
-    findings.unresolved.extend(frontend.unresolved);
-    ListenerTls {
-        certificates,
-        client: frontend.client,
-    }
-}
-
-fn unresolved(dangling: Dangling) -> Finding<UnresolvedReference> {
-    let (reason, message) = match dangling {
-        Dangling::NotPermitted(message) => (UnresolvedReference::RefNotPermitted, message),
-        Dangling::WrongKind(message) | Dangling::Invalid(message) => {
-            (UnresolvedReference::InvalidCertificateRef, message)
-        }
-    };
-    Finding::new(reason, format!("tls.certificateRefs: {message}"))
-}
-
 impl ListenerFindings {
-    fn refuse_value(&mut self, message: String) {
+    pub(super) fn refuse_value(&mut self, message: String) {
         self.refusals
             .push(Finding::new(ListenerRefusal::UnsupportedValue, message));
     }

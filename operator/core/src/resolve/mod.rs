@@ -26,6 +26,7 @@ mod header_modifier;
 mod limit;
 pub mod listener;
 pub mod listener_set;
+mod listener_tls;
 mod lookup;
 mod matching;
 mod mirror;
