@@ -82,6 +82,7 @@ pub fn attach(
             .http_routes
             .insert(key.clone(), vec![Vec::new(); gateway.listeners.len()]);
     }
+    // Both have every route, in order of key.
     for (route, resolved) in snapshot.http_routes.values().zip(http_routes.values()) {
         attach_http_route(&mut attachments, &parents, &route.spec.parent_refs, resolved);
     }

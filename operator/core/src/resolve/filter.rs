@@ -39,8 +39,11 @@ pub(super) fn filters(
     scope: &Scope<'_>,
     mistakes: &mut Mistakes,
 ) -> Result<Filtered, Mistake> {
-    compatible(list)?;
     let mut filtered = Filtered::default();
+    if list.is_empty() {
+        return Ok(filtered);
+    }
+    compatible(list)?;
     for (index, filter) in list.iter().enumerate() {
         let mut found = Mistakes::default();
         let place = format_args!("filters[{index}]");

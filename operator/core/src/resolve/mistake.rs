@@ -110,7 +110,9 @@ impl Mistakes {
             (&mut self.ignored, ignored),
             (&mut self.references, references),
         ] {
-            all.extend(some.into_iter().map(|mistake| mistake.within(&outer)));
+            if !some.is_empty() {
+                all.extend(some.into_iter().map(|mistake| mistake.within(&outer)));
+            }
         }
     }
 }

@@ -231,3 +231,49 @@ fn meet(listener: Option<&Hostname>, route: &[Hostname]) -> bool {
             .iter()
             .any(|hostname| listener.intersection(hostname).is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hostname(name: &str) -> Hostname {
+        Hostname::new(name).expect("a valid hostname")
+    }
+
+    /// Whether a request for `host` is one of a listener's or route's; `None` stands for all hosts.
+    fn takes(name: Option<&Hostname>, host: &Hostname) -> bool {
+        name.is_none_or(|name| name.covers(host))
+    }
+
+    const NAME: &str = r"(\*\.)?([ab]\.){0,2}[ab]";
+
+    proptest! {
+        /// Where some host is both the listener's and the route's, the two meet.
+        #[test]
+        fn listener_and_route_meet_where_a_host_is_of_both(
+            listener in proptest::option::of(NAME),
+            route in proptest::collection::vec(NAME, 0..3),
+            host in r"([ab]\.){0,3}[ab]",
+        ) {
+            let listener = listener.map(|name| hostname(&name));
+            let route: Vec<Hostname> = route.iter().map(|name| hostname(name)).collect();
+            let host = hostname(&host);
+            let of_route = route.is_empty() || route.iter().any(|name| takes(Some(name), &host));
+            if of_route && takes(listener.as_ref(), &host) {
+                prop_assert!(meet(listener.as_ref(), &route));
+            }
+        }
+
+        /// Where the two meet, some host is of both: a name that they have in common, or one below it.
+        #[test]
+        fn where_listener_and_route_meet_there_is_a_host_of_both(listener in NAME, route in NAME) {
+            let (listener, route) = (hostname(&listener), hostname(&route));
+            if meet(Some(&listener), std::slice::from_ref(&route)) {
+                let hosts = [&listener, &route].map(|name| hostname(&name.as_str().replace('*', "c")));
+                prop_assert!(hosts.iter().any(|host| listener.covers(host) && route.covers(host)));
+            }
+        }
+    }
+}

@@ -21,9 +21,7 @@ pub(super) fn rule(
     let mut found = Mistakes::default();
     let resolved = resolve(index, rule, namespace, backends, &mut found);
     let resolved = resolved.map_err(|mistake| found.rules.push(mistake)).ok();
-    if found != Mistakes::default() {
-        mistakes.absorb(format_args!("rules[{index}]"), found);
-    }
+    mistakes.absorb(format_args!("rules[{index}]"), found);
     resolved
 }
 
