@@ -6,7 +6,6 @@
 use std::{
     collections::BTreeSet,
     convert::Infallible,
-    error::Error as _,
     future,
     net::SocketAddr,
     sync::Arc,
@@ -24,7 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     backoff::Backoff,
-    data,
+    causes, data,
     dns::{Dns, Upstream},
     files,
     generation::{self, Addition, Generations},
@@ -328,7 +327,7 @@ impl Gateway {
     fn reject(&self, version: String, failure: &Failure) {
         let refusal = match failure {
             Failure::Nginx(nginx::Error::Refused(refusal)) => refusal.clone(),
-            failure => Refusal::new(with_causes(failure)),
+            failure => Refusal::new(causes::sentence(failure)),
         };
         let Refusal { message, file, line } = refusal;
         warn!(version, reason = message, file, line, "not served");
@@ -395,15 +394,4 @@ async fn at_retry(delay: Option<Duration>) {
         Some(delay) => sleep(delay).await,
         None => future::pending().await,
     }
-}
-
-/// An error with all its causes, in one line.
-fn with_causes(failure: &Failure) -> String {
-    let mut text = failure.to_string();
-    let mut cause = failure.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -13,6 +13,7 @@
 pub mod apply;
 pub mod args;
 pub mod backoff;
+pub mod causes;
 pub mod data;
 pub mod dns;
 pub mod files;

@@ -1,6 +1,6 @@
 //! The connection to the operator: what is wanted comes down, reports go up, again and again for ever.
 
-use std::{error::Error as _, fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use proto::fleet::{Config, Report, Wanted, fleet_client::FleetClient};
 use tokio::{sync::watch, time::sleep};
@@ -12,7 +12,7 @@ use tonic::{
 };
 use tracing::{debug, info, warn};
 
-use crate::{args::Options, backoff::Backoff, data};
+use crate::{args::Options, backoff::Backoff, causes, data};
 
 /// Ten thousand routes make about four mebibytes.
 const MESSAGE_LIMIT: usize = 256 << 20;
@@ -85,11 +85,11 @@ impl Link {
             }
             // Said once: an operator may be away for long.
             if let Err(error) = ended {
-                let cause = error.source().map(ToString::to_string);
+                let reason = causes::sentence(&error);
                 if is_known {
-                    debug!(%error, cause, "no operator");
+                    debug!(reason, "no operator");
                 } else {
-                    warn!(%error, cause, "no operator");
+                    warn!(reason, "no operator");
                 }
                 is_known = true;
             }

@@ -1,6 +1,9 @@
 //! The binary: parses the command line and becomes the process it names.
 
-use std::process::ExitCode;
+use std::{
+    io::{IsTerminal as _, stderr},
+    process::ExitCode,
+};
 
 use agent::{
     args::{Args, Role},
@@ -10,7 +13,8 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
         .with_target(false)
         .init();
     let result = match Args::parse().role {

@@ -15,7 +15,7 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::setting::{Agent, Backend, Load, config, data, eventually, free_address, get, nginx};
+use crate::setting::{Agent, Backend, Load, config, data, endpoints, eventually, free_address, get, nginx};
 
 /// How long NGINX may go on with endpoints as they were.
 const PROPAGATION: Duration = Duration::from_secs(2);
@@ -87,12 +87,42 @@ async fn a_thousand_addresses_are_answered_in_full() {
     let (address, shop) = (free_address(), Backend::start("shop").await);
     // All of 127.0.0.0/8 is this machine; NGINX goes on to the next address where nobody listens.
     let addresses: Vec<SocketAddr> = (0..1000_u16)
-        .map(|number| SocketAddr::from(([127, 1, number.to_be_bytes()[0], number.to_be_bytes()[1]], 9)))
+        .map(u16::to_be_bytes)
+        .map(|[high, low]| SocketAddr::from(([127, 1, high, low], shop.address.port())))
         .chain([shop.address])
         .collect();
     operator.want(config("1a", address, ""), data("d1", &addresses));
     operator.served("1a").await;
     assert_eq!(get(address, "/").await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn a_thousand_upstreams_are_known_when_they_are_served() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, _agent) = Agent::start(&nginx);
+    let (address, any, shop) = (free_address(), free_address(), Backend::start("shop").await);
+    let names: Vec<String> = (0..1000)
+        .map(|number| format!("upstream-{number}.test"))
+        .collect();
+    let upstreams: Vec<String> = names
+        .iter()
+        .map(|name| format!("upstream {name} {{ zone endpoints; server {name} service=e resolve; }}"))
+        .collect();
+    let upstreams = upstreams.join("\n");
+    let more =
+        format!("{upstreams}\nserver {{ listen {any}; location / {{ proxy_pass http://$arg_name; }} }}");
+    let mut data = data("d1", &[shop.address]);
+    data.endpoints
+        .extend(names.iter().map(|name| endpoints(name, &[shop.address])));
+    operator.want(config("1a", address, &more), data);
+    operator.served("1a").await;
+    for name in names {
+        assert_eq!(
+            get(any, &format!("/?name={name}")).await.unwrap().0,
+            200,
+            "{name}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ pub fn config(version: &str, address: SocketAddr, more: &str) -> Config {
                      include conf.d/http.conf;\n\
                  }\n";
     let http = format!(
-        "upstream shop {{ zone endpoints 1m; server shop.test service=e resolve; }}\n\
+        "upstream shop {{ zone endpoints 16m; server shop.test service=e resolve; }}\n\
          server {{\n\
              listen {address};\n\
              location / {{ proxy_pass http://shop; proxy_buffering off; }}\n\
@@ -47,7 +47,7 @@ pub fn data(version: &str, addresses: &[SocketAddr]) -> Data {
 }
 
 /// The endpoints of a name, by port.
-fn endpoints(name: &str, addresses: &[SocketAddr]) -> Endpoints {
+pub fn endpoints(name: &str, addresses: &[SocketAddr]) -> Endpoints {
     let mut ports: Vec<EndpointPort> = Vec::new();
     for address in addresses {
         let (port, ip) = (address.port().into(), address.ip().to_string());

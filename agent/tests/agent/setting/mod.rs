@@ -20,7 +20,7 @@ pub use self::{
     agent::Agent,
     backend::Backend,
     client::{get, get_stream},
-    config::{config, data},
+    config::{config, data, endpoints},
     load::Load,
     operator::Operator,
 };
