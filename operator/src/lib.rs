@@ -7,10 +7,16 @@
 //!                  observations <──── reports of agents, addresses of infrastructure
 //! ```
 
+pub mod admin;
+pub mod args;
+pub mod commands;
 pub mod controller;
 mod digest;
 pub mod fleet;
+pub mod infrastructure;
 pub mod metrics;
 pub mod observations;
 pub mod source;
+pub mod status;
 pub mod stores;
+pub mod telemetry;

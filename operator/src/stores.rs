@@ -12,6 +12,7 @@ use operator_core::{
     with_kinds,
 };
 use parking_lot::Mutex;
+use serde_json::Value;
 
 macro_rules! stores {
     ($($field:ident: $type:ty = $kind:literal),* $(,)?) => {
@@ -46,6 +47,15 @@ macro_rules! stores {
             pub fn snapshot(&self) -> Snapshot {
                 let _undisturbed = self.together.lock();
                 Snapshot { $( $field: by_key(&self.$field), )* }
+            }
+
+            /// All objects as JSON, each with its `apiVersion` and `kind`.
+            #[must_use]
+            pub fn list(&self) -> Vec<Value> {
+                let snapshot = self.snapshot();
+                let mut list = Vec::new();
+                $( list.extend(snapshot.$field.values().filter_map(|object| serde_json::to_value(&**object).ok())); )*
+                list
             }
 
             /// How many objects there are of each kind.

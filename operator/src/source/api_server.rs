@@ -9,9 +9,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::Value;
 
 use super::{
+    folder::{Folder, Objects},
     kinds::{Object, ObjectId},
     ledger::Ledger,
     manifest::Manifest,
+    problem::Problem,
 };
 use crate::stores::{Stores, Writers};
 
@@ -64,6 +66,13 @@ impl ApiServer {
     #[must_use]
     pub fn stores(&self) -> Stores {
         self.writers.stores()
+    }
+
+    /// Takes in all that a folder holds; returns the folder's problems.
+    pub fn read(&mut self, folder: &Folder) -> Vec<Problem> {
+        let Objects { manifests, problems } = folder.objects();
+        self.replace(&manifests);
+        problems
     }
 
     /// Makes these the objects that it holds, and all that it holds; whether that changed anything.

@@ -57,9 +57,7 @@ impl Manifest {
                 .filter(|text| !text.is_empty())
         };
         let (Some(api_version), Some(name)) = (text("apiVersion"), text("kind")) else {
-            return Err(Refusal::error(
-                "no Kubernetes object: apiVersion and kind are missing",
-            ));
+            return Err(no_object(&content));
         };
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let Some(kind) = KINDS.iter().find(|kind| kind.name == name && kind.group == group) else {
@@ -148,6 +146,22 @@ const OTHER_CORE_KINDS: [&str; 14] = [
     "ResourceQuota",
     "ServiceAccount",
 ];
+
+/// What to say of a document without a kind: a slip, or the values of a chart and the like.
+fn no_object(content: &Value) -> Refusal {
+    let telling = ["apiVersion", "kind", "metadata", "spec"];
+    let for_others = content
+        .as_object()
+        .is_some_and(|fields| telling.iter().all(|field| !fields.contains_key(*field)));
+    Refusal {
+        severity: if for_others {
+            Severity::Note
+        } else {
+            Severity::Error
+        },
+        ..Refusal::error("no Kubernetes object: apiVersion and kind are missing")
+    }
+}
 
 /// What to say of a kind that is not read; `None` if that needs no words.
 fn unread(group: &str, version: &str, name: &str) -> Option<Refusal> {

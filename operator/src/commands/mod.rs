@@ -1,0 +1,54 @@
+//! What the command line can be told to do, one module each.
+
+mod check;
+mod diff;
+mod explain;
+mod offline;
+mod render;
+mod run;
+
+use std::{io::Write as _, process::ExitCode};
+
+use anyhow::Context as _;
+
+use crate::{
+    args::{Args, Command},
+    telemetry,
+};
+
+/// Does what the command line says.
+pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
+    telemetry::start(args.log_format);
+    let text = match args.command {
+        Command::Run(args) => return run::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Render { manifests, out } => {
+            return render::render(&manifests, &out).map(|()| ExitCode::SUCCESS);
+        }
+        Command::Check { manifests } => {
+            let problems = check::check(&manifests)?;
+            print(&problems)?;
+            return Ok(if problems.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+        Command::Explain {
+            manifests,
+            request,
+            headers,
+        } => explain::explain(&manifests, &request, &headers)?,
+        Command::Diff { old, new } => diff::diff(&old, &new)?,
+        Command::Crds => operator_core::api::CRDS.to_owned(),
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints to standard output; a reader that has seen enough, such as `head`, is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}
