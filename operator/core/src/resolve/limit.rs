@@ -182,7 +182,46 @@ fn values<'a>(changes: &'a HeaderChanges, name: &'a HeaderName) -> impl Iterator
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::{config::Config, render::render, syntax::Id};
+
+    /// Bytes of the longest line that a condition becomes.
+    fn longest_line(condition: Condition) -> usize {
+        let mut config = Config::default();
+        config.conditions.insert(Id::of(&condition), condition);
+        let files = render(&config).files;
+        files
+            .values()
+            .flat_map(|file| file.lines())
+            .map(str::len)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// Expressions, and texts of bytes that are printed in different ways, of about the length that still fits.
+    fn patterns() -> impl Strategy<Value = Pattern> {
+        let literal = ("[a-c1% é.$-]", 1..4000_usize)
+            .prop_map(|(text, times)| Pattern::literal(text.repeat(times).as_bytes()));
+        let parts = [
+            "x",
+            "[a-z]",
+            r"\w",
+            "(?i:k)",
+            "[^a-c]",
+            "(y|z)",
+            "_{2,3}",
+            r"\.",
+            "é",
+            r"[\x01\x03\x05]",
+        ];
+        let regex = (proptest::sample::select(parts.to_vec()), 1..250_usize)
+            .prop_filter_map("refused", |(part, times)| {
+                Pattern::regex(&part.repeat(times)).ok()
+            });
+        prop_oneof![literal, regex]
+    }
 
     fn query(name: &str, pattern: Pattern) -> Result<(), Mistake> {
         condition(&Condition {
@@ -236,5 +275,19 @@ mod tests {
         };
         assert_eq!(header_changes("add", &add(1000), &add(1000)), Ok(()));
         assert!(header_changes("add", &add(3000), &add(3000)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_fits_into_nginx_buffer(
+            pattern in patterns(), name in prop_oneof!["[a-zé /.]{1,60}", Just(String::new())],
+        ) {
+            let subject = if name.is_empty() { Subject::Path } else { Subject::Query(name) };
+            let condition = Condition { subject, pattern };
+            if super::condition(&condition).is_ok() {
+                let length = longest_line(condition);
+                prop_assert!(length < 4096, "{length}");
+            }
+        }
     }
 }
