@@ -4,7 +4,7 @@ use std::fs;
 
 use tokio::net::TcpListener;
 
-use crate::setting::{Agent, Backend, Load, config, data, free_address, get, nginx};
+use crate::setting::{Agent, Backend, Load, config, data, eventually, free_address, get, nginx};
 
 #[tokio::test]
 async fn the_first_configuration_is_served_with_its_endpoints() {
@@ -57,6 +57,23 @@ async fn a_newer_configuration_takes_one_reload_and_no_request_fails() {
         .collect();
     kept.sort();
     assert_eq!(kept, ["3a", "4a"], "current and previous");
+}
+
+#[tokio::test]
+async fn an_access_log_on_standard_output_goes_on_after_a_reload() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, agent) = Agent::start(&nginx);
+    let (address, logged) = (free_address(), free_address());
+    let more = format!("server {{ listen {logged}; access_log /dev/stdout; return 200 logged; }}");
+    for version in ["1a", "2a"] {
+        operator.want(config(version, address, &more), data("d1", &[]));
+        operator.served(version).await;
+        assert_eq!(get(logged, &format!("/{version}")).await.unwrap().0, 200);
+        eventually("a line of the log", async || {
+            agent.stdout().contains(&format!("GET /{version} "))
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

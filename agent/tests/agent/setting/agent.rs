@@ -57,6 +57,11 @@ impl Agent {
         self.folder.path().join("gateway")
     }
 
+    /// What NGINX and the agent have written to standard output.
+    pub fn stdout(&self) -> String {
+        fs::read_to_string(self.folder.path().join("stdout")).unwrap()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.init), signal).unwrap();
     }
@@ -133,5 +138,6 @@ fn spawn(folder: &Path, nginx: &Path, arguments: &[String]) -> Child {
         .arg(folder.join("token"))
         .args(["--instance", "gateway-0"]);
     command.arg("--nginx").arg(nginx).args(arguments);
+    command.stdout(fs::File::create(folder.join("stdout")).unwrap());
     command.spawn().unwrap()
 }
