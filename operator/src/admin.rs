@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderName, StatusCode, header::CONTENT_TYPE},
+    routing::get,
+};
 use operator_core::{object::ObjectKey, observed::ObservedGateway};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -70,7 +75,9 @@ fn waiting(wanted: &Infrastructure, observed: &BTreeMap<ObjectKey, ObservedGatew
         .collect()
 }
 
-async fn metrics(State(admin): State<Admin>) -> ([(&'static str, &'static str); 1], String) {
+async fn metrics(
+    State(admin): State<Admin>,
+) -> Result<([(HeaderName, &'static str); 1], String), StatusCode> {
     for (kind, count) in admin.stores.counts() {
         admin
             .metrics
@@ -78,8 +85,17 @@ async fn metrics(State(admin): State<Admin>) -> ([(&'static str, &'static str); 
             .get_or_create(&KindLabel { kind })
             .set(count as u64);
     }
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([("content-type", content_type)], admin.metrics.text())
+    let text = admin
+        .metrics
+        .text()
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok((
+        [(
+            CONTENT_TYPE,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        )],
+        text,
+    ))
 }
 
 async fn objects(State(admin): State<Admin>) -> Json<Value> {

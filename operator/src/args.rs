@@ -13,12 +13,12 @@ use crate::{infrastructure::AddressRange, telemetry::LogFormat};
 /// given, `diff` what would change in it, `explain` where a request would go.
 ///
 /// A folder may hold any number of files named *.yaml, *.yml or *.json, at any depth, with any number of objects each:
-/// Gateways and routes, and the Services, EndpointSlices, Secrets, ConfigMaps and Namespaces that they need. Objects
+/// Gateways and routes, and the Services, endpoint slices, Secrets, config maps and Namespaces that they need. Objects
 /// without a namespace are in `default`. Kinds that Flotilla does not read are left alone.
 #[derive(Debug, Parser)]
 #[command(name = "flotilla", version, max_term_width = 100)]
 pub struct Args {
-    /// How the log looks, which goes to standard error; what is logged is up to $RUST_LOG, such as `debug`.
+    /// How the log looks, which goes to standard error; what is logged is up to `$RUST_LOG`, such as `debug`.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub log_format: LogFormat,
 

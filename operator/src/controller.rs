@@ -20,7 +20,10 @@ const PERIOD: Duration = Duration::from_millis(100);
 
 /// What gateways are to serve, one channel each. A slow reader skips to the newest and delays nobody.
 #[derive(Clone, Default)]
-pub struct Generations(Arc<Mutex<BTreeMap<ObjectKey, watch::Sender<Option<Arc<Generation>>>>>>);
+pub struct Generations(Arc<Mutex<BTreeMap<ObjectKey, Channel>>>);
+
+/// Holds `None` as long as it is not known what to serve.
+type Channel = watch::Sender<Option<Arc<Generation>>>;
 
 /// What must run, by gateway.
 pub type Infrastructure = BTreeMap<ObjectKey, GatewayInfra>;
@@ -174,18 +177,17 @@ mod tests {
 
     use super::*;
 
-    fn generation(config: &str, data: &str) -> Option<Arc<Generation>> {
-        Some(Arc::new(Generation {
-            config: Files {
-                version: config.to_owned(),
-                files: BTreeMap::new(),
-            },
-            data: Data {
-                version: data.to_owned(),
-                endpoints: Vec::new(),
-                certificates: BTreeMap::new(),
-            },
-        }))
+    fn generation(config: &str, data: &str) -> Arc<Generation> {
+        let config = Files {
+            version: config.to_owned(),
+            files: BTreeMap::new(),
+        };
+        let data = Data {
+            version: data.to_owned(),
+            endpoints: Vec::new(),
+            certificates: BTreeMap::new(),
+        };
+        Arc::new(Generation { config, data })
     }
 
     fn outcome(generation: Option<Arc<Generation>>) -> Outcome {
@@ -203,18 +205,18 @@ mod tests {
     fn only_what_differs_is_published() {
         let publications = Publications::default();
         let mut infrastructure = publications.infrastructure.subscribe();
-        assert_eq!(publications.publish(outcome(generation("c1", "d1"))), 1);
+        assert_eq!(publications.publish(outcome(Some(generation("c1", "d1")))), 1);
         assert!(infrastructure.has_changed().unwrap());
         infrastructure.mark_unchanged();
-        assert_eq!(publications.publish(outcome(generation("c1", "d1"))), 0);
-        assert_eq!(publications.publish(outcome(generation("c1", "d2"))), 1);
+        assert_eq!(publications.publish(outcome(Some(generation("c1", "d1")))), 0);
+        assert_eq!(publications.publish(outcome(Some(generation("c1", "d2")))), 1);
         assert!(!infrastructure.has_changed().unwrap());
     }
 
     #[test]
     fn a_gateway_without_an_address_goes_on_with_what_it_has() {
         let publications = Publications::default();
-        publications.publish(outcome(generation("c1", "d1")));
+        publications.publish(outcome(Some(generation("c1", "d1"))));
         publications.publish(outcome(None));
         let gateway = ObjectKey::new("default", "edge");
         let generation = publications.generations.subscribe(&gateway).borrow().clone();

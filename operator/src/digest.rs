@@ -6,13 +6,16 @@ use sha2::{Digest as _, Sha256};
 
 /// The first 16 hexadecimal digits of the content's SHA-256.
 pub(crate) fn digest(content: impl AsRef<[u8]>) -> String {
-    Sha256::digest(content)
-        .iter()
-        .take(8)
-        .fold(String::with_capacity(16), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a String takes every write");
-            text
-        })
+    hexadecimal(&Sha256::digest(content)[..8])
+}
+
+/// Two digits for each byte.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    let text = String::with_capacity(2 * bytes.len());
+    bytes.iter().fold(text, |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes every write");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What is counted, in Prometheus' format.
 
-use std::sync::atomic::AtomicU64;
+use std::{fmt, sync::atomic::AtomicU64};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -114,11 +114,10 @@ impl Default for Metrics {
 
 impl Metrics {
     /// All of them as text; see <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
-    #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry).expect("a String takes every write");
-        text
+        encode(&mut text, &self.registry)?;
+        Ok(text)
     }
 }
 
@@ -134,7 +133,7 @@ mod tests {
             .objects
             .get_or_create(&KindLabel { kind: "HTTPRoute" })
             .set(3);
-        let text = metrics.text();
+        let text = metrics.text().unwrap();
         assert!(
             text.contains("flotilla_reconcile_duration_seconds_count 1\n"),
             "{text}"

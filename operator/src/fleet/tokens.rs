@@ -13,6 +13,8 @@ use std::{
 use operator_core::object::ObjectKey;
 use parking_lot::Mutex;
 
+use crate::digest::hexadecimal;
+
 /// What an agent proves itself with; never shown.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token(String);
@@ -33,10 +35,7 @@ impl Token {
         }
         let mut random = [0; 32];
         fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
-        let text = random
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>();
+        let text = hexadecimal(&random);
         // Renamed into place, so that a crash leaves no half of one.
         let new = file.with_extension("new");
         let mut options = OpenOptions::new();

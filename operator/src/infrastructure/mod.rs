@@ -10,3 +10,6 @@ pub use addresses::{AddressRange, AddressRangeError};
 pub use folder::Error;
 pub use ports::may_bind_privileged_ports;
 pub use processes::{Processes, Settings};
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ pub(crate) struct Listing {
 /// Every YAML and JSON file of a folder, at any depth; a file is taken for a folder that holds it alone.
 ///
 /// Symbolic links are followed. Names with a leading dot are left out, which covers editors' temporary files and the
-/// folders that Kubernetes swaps in mounted ConfigMaps: the names beside them lead into the current one.
+/// folders that Kubernetes swaps in a mounted config map: the names beside them lead into the current one.
 pub(crate) fn list(root: &Path) -> Listing {
     let mut listing = Listing::default();
     if root.is_file() {

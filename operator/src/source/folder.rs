@@ -207,9 +207,8 @@ impl File {
             }
             Err(error) => {
                 keeps_earlier = true;
-                let line = 1 + content[..error.valid_up_to()]
-                    .iter()
-                    .filter(|byte| **byte == b'\n')
+                let line = content[..error.valid_up_to()]
+                    .split(|byte| *byte == b'\n')
                     .count();
                 problem(
                     line,

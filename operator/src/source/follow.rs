@@ -74,7 +74,8 @@ fn run(
         watch.renew();
         folder.read();
         let objects = folder.objects();
-        if api_server.lock().replace(&objects.manifests) | (objects.problems != known) {
+        let news = api_server.lock().replace(&objects.manifests);
+        if news || objects.problems != known {
             changed(&objects.problems);
             known = objects.problems;
         }

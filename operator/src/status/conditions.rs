@@ -77,11 +77,11 @@ fn about(field: &str, part: &Value) -> String {
     let names = ["namespace", "name", "sectionName"]
         .into_iter()
         .filter_map(|name| reference[name].as_str());
-    let port = reference["port"]
+    let number = reference["port"]
         .as_u64()
         .map(|port| format!(" port {port}"))
         .unwrap_or_default();
-    format!("parent {}{port}", names.collect::<Vec<_>>().join("/"))
+    format!("parent {}{number}", names.collect::<Vec<_>>().join("/"))
 }
 
 impl fmt::Display for Complaint {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::conditions::complaints;
+use super::conditions::{Complaint, complaints};
 use crate::{
     metrics::Metrics,
     source::{ApiServer, ObjectId, StatusError},
@@ -84,9 +84,17 @@ fn put_time(status: &mut Value, now: &Value) {
 }
 
 /// One line if an object has new complaints, and one if it has none any more.
+///
+/// What is only a matter of time is no complaint here: every gateway starts without an address and without agents.
 fn log(id: &ObjectId, before: &Value, after: &Value) {
-    let [before, after] =
-        [before, after].map(|status| complaints(status).into_iter().collect::<BTreeSet<_>>());
+    let lasting =
+        |complaint: &Complaint| !["Pending", "AddressNotAssigned"].contains(&complaint.reason.as_str());
+    let [before, after] = [before, after].map(|status| {
+        complaints(status)
+            .into_iter()
+            .filter(lasting)
+            .collect::<BTreeSet<_>>()
+    });
     let new = after
         .difference(&before)
         .map(ToString::to_string)
