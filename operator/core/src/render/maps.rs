@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use askama::Template;
 
 use super::{
+    actions,
     cors::{self, CorsView},
     pattern::Regex,
     text::{Choice, Comment, InternalName, Key, Number, Percentage, Value, Variable, Verbatim, print, views},
 };
 use crate::{
     config::{
-        Certificates, Condition, Config, Dispatch, Misdirected, PathRewrite, ServerTls, Split, Subject,
+        Certificates, Condition, Config, Dispatch, Misdirected, PathRewrite, Protocol, Proxy, RewrittenPath,
+        ServerTls, Split, Step, Subject,
     },
-    syntax::{HeaderName, Id},
+    syntax::{HeaderName, Id, Path},
 };
 
 /// Answers that one parameter of NGINX's configuration holds the variables of, with room to spare.
@@ -22,16 +24,17 @@ const ANSWERS_AT_ONCE: usize = 128;
 /// `maps.conf`.
 pub(super) fn view(config: &Config) -> String {
     let mut answers = Vec::new();
-    let dispatches = config
-        .dispatches
-        .iter()
-        .map(|(&id, dispatch)| dispatch_view(id, dispatch, &mut answers))
-        .collect();
+    let mut asked = BTreeSet::new();
+    let dispatches = config.dispatches.iter();
+    let dispatches = dispatches.map(|(&id, dispatch)| match questions_of_one_kind(dispatch, config) {
+        Some(questions) => direct_view(id, dispatch, &questions),
+        None => dispatch_view(id, dispatch, &mut asked, &mut answers),
+    });
+    let dispatches = dispatches.collect();
     print(&Maps {
-        conditions: config
-            .conditions
-            .iter()
-            .map(|(&id, condition)| condition_view(id, condition))
+        conditions: asked
+            .into_iter()
+            .filter_map(|id| Some(condition_view(id, config.conditions.get(&id)?)))
             .collect(),
         answers,
         dispatches,
@@ -40,11 +43,7 @@ pub(super) fn view(config: &Config) -> String {
             .iter()
             .map(|(&id, split)| split_view(id, split))
             .collect(),
-        rewrites: config
-            .rewrites
-            .iter()
-            .flat_map(|(&id, rewrite)| rewrite_views(id, rewrite))
-            .collect(),
+        rewrites: rewrite_views(config),
         cors: config
             .cors
             .iter()
@@ -62,29 +61,95 @@ pub(super) fn view(config: &Config) -> String {
 
 fn condition_view(id: Id, condition: &Condition) -> ConditionView {
     let Condition { subject, pattern } = condition;
-    let (what, source) = match subject {
-        Subject::Method(_) => ("method".to_owned(), Variable::Nginx("request_method")),
-        Subject::Path => ("path".to_owned(), Variable::Nginx("uri")),
-        Subject::Header(name) => (format!("header {name}"), Variable::Header(name.clone())),
-        Subject::Query(name) => (format!("query parameter {name}"), Variable::Nginx("args")),
+    let what = match subject {
+        Subject::Method(_) => "method".to_owned(),
+        Subject::Path => "path".to_owned(),
+        Subject::Header(name) => format!("header {name}"),
+        Subject::Query(name) => format!("query parameter {name}"),
     };
     ConditionView {
         about: Comment(format!("{what}: {}", pattern.source())),
-        source,
+        source: source(subject),
         variable: Variable::Is(id),
         regex: Regex::condition(condition),
     }
 }
 
-/// A dispatch is a map over the answers to its conditions, one digit each. There may be more of them than fit into
+fn source(subject: &Subject) -> Variable {
+    match subject {
+        Subject::Method(_) => Variable::Nginx("request_method"),
+        Subject::Path => Variable::Nginx("uri"),
+        Subject::Header(name) => Variable::Header(name.clone()),
+        Subject::Query(_) => Variable::Nginx("args"),
+    }
+}
+
+/// The conditions of a dispatch, one for each choice, if all look at the same variable.
+fn questions_of_one_kind<'a>(dispatch: &Dispatch, config: &'a Config) -> Option<Vec<&'a Condition>> {
+    let conditional = dispatch
+        .choices
+        .iter()
+        .take_while(|(conditions, _)| !conditions.is_empty());
+    let questions = conditional.map(|(conditions, _)| match conditions.as_slice() {
+        [condition] => config.conditions.get(condition),
+        _ => None,
+    });
+    let questions = questions.collect::<Option<Vec<_>>>()?;
+    let first = source(&questions.first()?.subject);
+    questions
+        .iter()
+        .all(|question| source(&question.subject) == first)
+        .then_some(questions)
+}
+
+/// A dispatch that looks at one variable is a map over that: a map takes NGINX about half a millisecond to read.
+fn direct_view(id: Id, dispatch: &Dispatch, questions: &[&Condition]) -> DispatchView {
+    let choices = questions
+        .iter()
+        .zip(&dispatch.choices)
+        .map(|(question, (_, location))| ChoiceView {
+            regex: Regex::condition(question),
+            location: (*location).into(),
+        });
+    DispatchView {
+        source: questions
+            .first()
+            .map(|question| Value::variable(source(&question.subject)))
+            .unwrap_or_default(),
+        variable: Variable::Dispatch(id),
+        otherwise: otherwise(dispatch),
+        choices: choices.collect(),
+    }
+}
+
+/// Where the requests go that meet no condition.
+fn otherwise(dispatch: &Dispatch) -> InternalName {
+    let last = dispatch
+        .choices
+        .iter()
+        .find(|(conditions, _)| conditions.is_empty());
+    last.map_or(InternalName::NoRule, |(_, location)| (*location).into())
+}
+
+/// Any other dispatch is a map over the answers to its conditions, one digit each. There may be more of them than fit into
 /// one parameter, so they are put together in parts.
-fn dispatch_view(id: Id, dispatch: &Dispatch, answers: &mut Vec<AnswersView>) -> DispatchView {
-    let conditions = dispatch.choices.iter().flat_map(|(conditions, _)| conditions);
-    let conditions = conditions
+fn dispatch_view(
+    id: Id,
+    dispatch: &Dispatch,
+    asked: &mut BTreeSet<Id>,
+    answers: &mut Vec<AnswersView>,
+) -> DispatchView {
+    let conditional = dispatch
+        .choices
+        .iter()
+        .take_while(|(conditions, _)| !conditions.is_empty());
+    let conditions = conditional
+        .clone()
+        .flat_map(|(conditions, _)| conditions)
         .copied()
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect::<Vec<_>>();
+        .collect::<BTreeSet<_>>();
+    asked.extend(&conditions);
+    let conditions = Vec::from_iter(conditions);
     let parts = conditions.chunks(ANSWERS_AT_ONCE);
     let concatenated = |part: &[Id]| {
         part.iter()
@@ -105,27 +170,21 @@ fn dispatch_view(id: Id, dispatch: &Dispatch, answers: &mut Vec<AnswersView>) ->
         source
     };
     let places = conditions.iter().zip(0..).collect::<BTreeMap<_, _>>();
-    let mut otherwise = InternalName::NoRule;
-    let mut choices = Vec::new();
-    for (conditions, location) in &dispatch.choices {
-        if conditions.is_empty() {
-            otherwise = (*location).into();
-            break;
-        }
+    let choices = conditional.map(|(conditions, location)| {
         let places = conditions
             .iter()
             .map(|condition| places[condition])
             .collect::<BTreeSet<_>>();
-        choices.push(ChoiceView {
+        ChoiceView {
             regex: Regex::ones_at(places),
             location: (*location).into(),
-        });
-    }
+        }
+    });
     DispatchView {
         source,
         variable: Variable::Dispatch(id),
-        otherwise,
-        choices,
+        otherwise: otherwise(dispatch),
+        choices: choices.collect(),
     }
 }
 
@@ -146,49 +205,81 @@ fn split_view(id: Id, split: &Split) -> SplitView {
     }
 }
 
-/// The replacement twice: of the path as sent, with its query, and of the decoded path for protocols whose module
-/// encodes it again.
-fn rewrite_views(id: Id, rewrite: &PathRewrite) -> [RewriteView; 2] {
+/// The replacements: of the path as sent, with its query, and where the protocol's module encodes the path again, of
+/// the decoded path.
+fn rewrite_views(config: &Config) -> Vec<RewriteView> {
+    let h2c = config
+        .servers
+        .iter()
+        .flat_map(actions)
+        .filter_map(|action| match &action.step {
+            Step::Proxy(Proxy {
+                protocol: Protocol::H2c,
+                path: Some(RewrittenPath::Prefix(id)),
+                ..
+            }) => Some(*id),
+            _ => None,
+        });
+    let h2c = h2c.collect::<BTreeSet<_>>();
+    let encoded = config
+        .rewrites
+        .iter()
+        .map(|(&id, rewrite)| encoded_view(id, rewrite));
+    let decoded = h2c
+        .into_iter()
+        .filter_map(|id| Some(decoded_view(id, config.rewrites.get(&id)?)));
+    encoded.chain(decoded).collect()
+}
+
+fn encoded_view(id: Id, rewrite: &PathRewrite) -> RewriteView {
     let PathRewrite { prefix, replacement } = rewrite;
     let new = replacement.strip_suffix('/').unwrap_or(replacement);
-    let or_root = if new.is_empty() { "/" } else { new };
-    let about = format!("path {prefix}, replaced by {replacement}");
-    let capture = |number| Variable::Nginx(number);
-    // The root has no segments: what is left of any path starts with a slash.
-    let whole = !prefix.without_trailing_slash().is_empty();
-    let mut encoded = vec![EntryView {
+    let mut entries = vec![EntryView {
         regex: Regex::encoded_prefix(prefix, true),
-        value: Value::text(new).then(capture("1")).then(capture("2")),
+        value: Value::text(new).then_nginx("1").then_nginx("2"),
     }];
-    let decoded_new = percent_decoded(new);
-    let mut decoded = vec![EntryView {
-        regex: Regex::decoded_prefix(prefix, true),
-        value: Value::text(&decoded_new).then(capture("1")),
-    }];
-    if whole {
-        encoded.push(EntryView {
+    if has_segments(prefix) {
+        entries.push(EntryView {
             regex: Regex::encoded_prefix(prefix, false),
-            value: Value::text(or_root).then(capture("1")),
-        });
-        decoded.push(EntryView {
-            regex: Regex::decoded_prefix(prefix, false),
-            value: Value::text(&percent_decoded(or_root)),
+            value: Value::text(or_root(new)).then_nginx("1"),
         });
     }
-    [
-        RewriteView {
-            about: Comment(about.clone()),
-            source: Variable::Nginx("plain_uri"),
-            variable: Variable::Rewrite(id),
-            entries: encoded,
-        },
-        RewriteView {
-            about: Comment(format!("{about}, decoded")),
-            source: Variable::Nginx("client_path"),
-            variable: Variable::DecodedRewrite(id),
-            entries: decoded,
-        },
-    ]
+    RewriteView {
+        about: Comment(format!("path {prefix}, replaced by {replacement}")),
+        source: Variable::Nginx("plain_uri"),
+        variable: Variable::Rewrite(id),
+        entries,
+    }
+}
+
+fn decoded_view(id: Id, rewrite: &PathRewrite) -> RewriteView {
+    let PathRewrite { prefix, replacement } = rewrite;
+    let new = percent_decoded(replacement.strip_suffix('/').unwrap_or(replacement));
+    let mut entries = vec![EntryView {
+        regex: Regex::decoded_prefix(prefix, true),
+        value: Value::text(&new).then_nginx("1"),
+    }];
+    if has_segments(prefix) {
+        entries.push(EntryView {
+            regex: Regex::decoded_prefix(prefix, false),
+            value: Value::text(or_root(&new)),
+        });
+    }
+    RewriteView {
+        about: Comment(format!("decoded path {prefix}, replaced by {replacement}")),
+        source: Variable::Nginx("client_path"),
+        variable: Variable::DecodedRewrite(id),
+        entries,
+    }
+}
+
+/// Whether a path can be nothing but the prefix; what is left of the root always starts with a slash.
+fn has_segments(prefix: &Path) -> bool {
+    !prefix.without_trailing_slash().is_empty()
+}
+
+fn or_root(path: &str) -> &str {
+    if path.is_empty() { "/" } else { path }
 }
 
 fn joined_view(name: &HeaderName) -> JoinedView {

@@ -28,7 +28,7 @@ use askama::Template;
 use text::{FileName, print, views};
 
 use crate::{
-    config::{Config, Listen, Server, ServerTls},
+    config::{Action, Config, Listen, Server, ServerTls, Then},
     generation::Files,
     syntax::{Id, digest},
 };
@@ -82,6 +82,18 @@ pub fn render(config: &Config) -> Files {
         version: digest(contents),
         files,
     }
+}
+
+/// What a server does, in all of its locations.
+fn actions(server: &Server) -> impl Iterator<Item = &Action> {
+    let direct = server
+        .locations
+        .iter()
+        .filter_map(|location| match &location.then {
+            Then::Do(action) => Some(action.as_ref()),
+            Then::Dispatch(_) => None,
+        });
+    direct.chain(server.internal.values())
 }
 
 /// The file of these authorities.

@@ -279,19 +279,11 @@ fn class(set: &Set) -> Option<String> {
         match end - byte {
             0 => byte += 1,
             1 => output += &byte_in_class(as_byte(byte)),
-            2 => {
-                output += &format!(
-                    "{}{}",
-                    byte_in_class(as_byte(byte)),
-                    byte_in_class(as_byte(byte + 1))
-                )
-            }
-            _ => {
-                output += &format!(
-                    "{}-{}",
-                    byte_in_class(as_byte(byte)),
-                    byte_in_class(as_byte(end - 1))
-                )
+            length => {
+                let between = if length == 2 { "" } else { "-" };
+                output += &byte_in_class(as_byte(byte));
+                output += between;
+                output += &byte_in_class(as_byte(end - 1));
             }
         }
         byte = byte.max(end);

@@ -1,9 +1,9 @@
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use askama::Template;
 
 use super::{
-    clients_file,
+    actions, clients_file,
     location::{self, LocationView},
     maps::certificates_id,
     text::{Address, FileName, Host, InternalName, LocationName, Number, Variable, Word, print, views},
@@ -28,11 +28,9 @@ fn server_view(server: &Server, config: &Config) -> ServerView {
         locations,
         internal,
     } = server;
-    let direct = locations.iter().filter_map(|location| match &location.then {
-        Then::Do(action) => Some(action.as_ref()),
-        Then::Dispatch(_) => None,
-    });
-    let actions = direct.chain(internal.values()).collect::<Vec<_>>();
+    let protocols = actions(server)
+        .filter_map(upstream_protocol)
+        .collect::<BTreeSet<_>>();
     let views = locations.iter().map(|location| location_view(location, config));
     let internal = internal
         .iter()
@@ -48,10 +46,8 @@ fn server_view(server: &Server, config: &Config) -> ServerView {
         client: None,
         unverified: false,
         listener: None,
-        proxies: actions.iter().any(|action| upstream_protocol(action).is_some()),
-        keeps_path: actions
-            .iter()
-            .any(|action| upstream_protocol(action) == Some(Protocol::H2c)),
+        proxies: !protocols.is_empty(),
+        keeps_path: protocols.contains(&Protocol::H2c),
         locations: views.chain(internal).collect(),
         no_rule: locations
             .iter()

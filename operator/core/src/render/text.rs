@@ -286,25 +286,27 @@ impl fmt::Display for Key {
 
 impl fmt::Display for Value {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parameter_text = String::new();
-        for (index, part) in self.0.iter().enumerate() {
-            match part {
-                Part::Text(text) => {
+        let mut printed = String::new();
+        let mut parts = self.0.iter().peekable();
+        while let Some(part) = parts.next() {
+            match (part, parts.peek()) {
+                (Part::Text(text), _) => {
                     let text = text.replace(|character: char| character.is_ascii_control(), " ");
-                    parameter_text += &escaped(&text).replace('$', "${dollar}");
+                    printed += &escaped(&text).replace('$', "${dollar}");
                 }
-                Part::Variable(variable) => match self.0.get(index + 1) {
-                    Some(Part::Text(text))
-                        if text.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '_') =>
-                    {
-                        parameter_text += &format!("${{{}}}", variable.name());
-                    }
-                    _ => parameter_text += &variable.to_string(),
-                },
+                (Part::Variable(variable), Some(Part::Text(next))) if continues_a_name(next) => {
+                    printed.extend(["${", &variable.name(), "}"]);
+                }
+                (Part::Variable(variable), _) => printed += &variable.to_string(),
             }
         }
-        parameter(formatter, &parameter_text)
+        parameter(formatter, &printed)
     }
+}
+
+/// Whether a variable that stands before this text needs braces around its name.
+fn continues_a_name(text: &str) -> bool {
+    text.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '_')
 }
 
 impl fmt::Display for Format {

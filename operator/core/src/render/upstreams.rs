@@ -2,8 +2,11 @@ use std::collections::BTreeSet;
 
 use askama::Template;
 
-use super::text::{Comment, Number, UpstreamName, Verbatim, Word, print, views};
-use crate::config::{Action, Config, MirrorRequest, Proxy, Share, Step, Target, Then, Upstream};
+use super::{
+    actions,
+    text::{Comment, Number, UpstreamName, Verbatim, Word, print, views},
+};
+use crate::config::{Action, Config, MirrorRequest, Proxy, Share, Step, Target, Upstream};
 
 /// `upstreams.conf`.
 ///
@@ -38,39 +41,30 @@ pub(super) fn view(config: &Config) -> String {
 /// The upstreams that some action sends requests to, with the protocols that it speaks.
 fn used(config: &Config) -> BTreeSet<UpstreamName> {
     let mut used = BTreeSet::new();
-    for server in &config.servers {
-        let direct = server
-            .locations
-            .iter()
-            .filter_map(|location| match &location.then {
-                Then::Do(action) => Some(action.as_ref()),
-                Then::Dispatch(_) => None,
-            });
-        for Action { step, .. } in direct.chain(server.internal.values()) {
-            match step {
-                Step::Proxy(Proxy { target, protocol, .. }) => match target {
-                    Target::Upstream(id) => {
-                        used.insert(UpstreamName(*id, *protocol));
-                    }
-                    Target::Split(split) => {
-                        let shares = config
-                            .splits
-                            .get(split)
-                            .into_iter()
-                            .flat_map(|split| &split.shares);
-                        used.extend(shares.filter_map(|(share, _)| match share {
-                            Share::Upstream(id) => Some(UpstreamName(*id, *protocol)),
-                            Share::Backend(_) | Share::Flag(_) => None,
-                        }));
-                    }
-                },
-                Step::Mirror(MirrorRequest {
-                    upstream, protocol, ..
-                }) => {
-                    used.insert(UpstreamName(*upstream, *protocol));
+    for Action { step, .. } in config.servers.iter().flat_map(actions) {
+        match step {
+            Step::Proxy(Proxy { target, protocol, .. }) => match target {
+                Target::Upstream(id) => {
+                    used.insert(UpstreamName(*id, *protocol));
                 }
-                Step::Redirect(_) | Step::Split(_) | Step::Refuse(_) => {}
+                Target::Split(split) => {
+                    let shares = config
+                        .splits
+                        .get(split)
+                        .into_iter()
+                        .flat_map(|split| &split.shares);
+                    used.extend(shares.filter_map(|(share, _)| match share {
+                        Share::Upstream(id) => Some(UpstreamName(*id, *protocol)),
+                        Share::Backend(_) | Share::Flag(_) => None,
+                    }));
+                }
+            },
+            Step::Mirror(MirrorRequest {
+                upstream, protocol, ..
+            }) => {
+                used.insert(UpstreamName(*upstream, *protocol));
             }
+            Step::Redirect(_) | Step::Split(_) | Step::Refuse(_) => {}
         }
     }
     used

@@ -65,7 +65,7 @@ fn subjects() -> impl Strategy<Value = (String, String)> {
                 match (byte, way) {
                     (b' ', 0) => encoded.push('+'),
                     (byte, 0) if byte.is_ascii() && !b"%&+ ".contains(&byte) => {
-                        encoded.push(char::from(byte))
+                        encoded.push(char::from(byte));
                     }
                     (byte, 1) => write!(encoded, "%{byte:02x}").expect("writing to a string succeeds"),
                     (byte, _) => write!(encoded, "%{byte:02X}").expect("writing to a string succeeds"),

@@ -23,7 +23,7 @@ fn words() -> impl Strategy<Value = Words> {
     let text = || {
         prop_oneof![
             any::<String>(),
-            r#"[ -~\n\r\t\x00]{0,40}"#,
+            r"[ -~\n\r\t\x00]{0,40}",
             r#"[\{\};"'\\\n\r\t \$#~*@\x00a-c]{0,20}"#,
         ]
     };
@@ -86,8 +86,8 @@ proptest! {
     }
 
     #[test]
-    fn paths_arrive_as_written(text in r#"[!-~]{0,20}"#) {
-        let encoded = text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    fn paths_arrive_as_written(text in r"[!-~]{0,20}") {
+        let encoded = text.bytes().fold(String::new(), |encoded, byte| format!("{encoded}%{byte:02x}"));
         if let Some(path) = Path::new(&format!("/{encoded}")) {
             let config = one_location(LocationPath::Exact(path), Then::Do(Box::new(refusal())));
             let servers = directives(&render(&config).files["servers/80.conf"]);
@@ -260,6 +260,36 @@ fn dispatch_takes_the_first_rule_whose_conditions_hold() {
         format!(
             "map $is_{first}$is_{second} $dispatch_{id} {{\n    default rule:{c};\n    \"~^11\" rule:{a};\n    \
              \"~^.1\" rule:{b};\n}}"
+        )
+    );
+}
+
+#[test]
+fn dispatch_over_one_header_is_a_map_over_it() {
+    let conditions = ["v1", "v2"].map(|value| Condition {
+        subject: Subject::Header(header("x-version")),
+        pattern: Pattern::literal(value.as_bytes()),
+    });
+    let conditions = conditions.map(|condition| (Id::of(&condition), condition));
+    let rules = ["a", "b"].map(|rule| Internal::Rule(Id::of(rule)));
+    let dispatch = Dispatch {
+        choices: vec![
+            (vec![conditions[0].0], rules[0]),
+            (vec![conditions[1].0], rules[1]),
+        ],
+    };
+    let id = Id::of(&dispatch);
+    let config = Config {
+        conditions: BTreeMap::from(conditions),
+        dispatches: BTreeMap::from([(id, dispatch)]),
+        ..Config::default()
+    };
+    let [a, b] = ["a", "b"].map(Id::of);
+    assert_eq!(
+        map_of(&config),
+        format!(
+            "map $http_x_version $dispatch_{id} {{\n    default rule:none;\n    \"~^v1\\z\" rule:{a};\n    \
+             \"~^v2\\z\" rule:{b};\n}}"
         )
     );
 }
