@@ -64,15 +64,26 @@ struct Served {
 
 /// One NGINX and all that has a say in what it serves.
 pub struct Gateway {
-    pub prefix: Prefix,
-    pub binary: Binary,
-    pub dns: Dns,
-    /// Where NGINX is to ask the DNS.
-    pub resolvers: Vec<SocketAddr>,
-    pub data: Arc<data::InEffect>,
-    pub wanted: watch::Receiver<Option<Arc<Config>>>,
-    pub report: watch::Sender<Report>,
+    parts: Parts,
     running: Option<Running>,
+}
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// The folder that NGINX runs from.
+    pub prefix: Prefix,
+    /// The NGINX to run.
+    pub binary: Binary,
+    /// What NGINX learns its endpoints from.
+    pub dns: Dns,
+    /// Where NGINX is to ask for them.
+    pub resolvers: Vec<SocketAddr>,
+    /// What is in effect without a reload.
+    pub data: Arc<data::InEffect>,
+    /// The newest configuration that the operator wants; none before its first word.
+    pub wanted: watch::Receiver<Option<Arc<Config>>>,
+    /// What the operator is told.
+    pub report: watch::Sender<Report>,
 }
 
 /// An NGINX that runs.
@@ -84,38 +95,22 @@ struct Running {
 
 impl Gateway {
     /// Not yet running.
-    pub fn new(
-        prefix: Prefix,
-        binary: Binary,
-        dns: Dns,
-        resolvers: Vec<SocketAddr>,
-        data: Arc<data::InEffect>,
-        wanted: watch::Receiver<Option<Arc<Config>>>,
-        report: watch::Sender<Report>,
-    ) -> Self {
-        Self {
-            prefix,
-            binary,
-            dns,
-            resolvers,
-            data,
-            wanted,
-            report,
-            running: None,
-        }
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self { parts, running: None }
     }
 
     /// Takes over the NGINX that runs from the prefix, if one does, without a reload.
     ///
     /// It has to be reloaded all the same when it asks a DNS that is no longer there.
     pub async fn adopt(&mut self, dns_is_where_it_was: bool) {
-        let master = match Master::find(&self.prefix) {
+        let master = match Master::find(&self.parts.prefix) {
             Ok(Some(master)) => master,
             Ok(None) => return,
             Err(error) => return error!(%error, "cannot look for a running NGINX"),
         };
         let answer = if dns_is_where_it_was {
-            Answer::ask(&self.prefix).await
+            Answer::ask(&self.parts.prefix).await
         } else {
             None
         };
@@ -133,7 +128,7 @@ impl Gateway {
     pub async fn run(&mut self) -> Infallible {
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
         loop {
-            let wanted = self.wanted.borrow_and_update().clone();
+            let wanted = self.parts.wanted.borrow_and_update().clone();
             self.forget_rejection(wanted.as_deref());
             let retry = match self.step(wanted.as_deref()).await {
                 Ok(()) => {
@@ -147,7 +142,7 @@ impl Gateway {
                 }
             };
             select! {
-                Ok(()) = self.wanted.changed() => backoff.reset(),
+                Ok(()) = self.parts.wanted.changed() => backoff.reset(),
                 () = ended(self.running.as_ref()) => warn!("NGINX has ended"),
                 () = at_retry(retry) => {}
             }
@@ -158,7 +153,7 @@ impl Gateway {
     pub async fn stop(&mut self, limit: Duration) {
         let running = self.running.take().map(|running| running.master);
         // What was interrupted may have been a start.
-        let Some(master) = running.or_else(|| Master::find(&self.prefix).ok().flatten()) else {
+        let Some(master) = running.or_else(|| Master::find(&self.parts.prefix).ok().flatten()) else {
             return;
         };
         for (signal, limit) in [
@@ -213,15 +208,14 @@ impl Gateway {
         let generations = self.generations();
         let previous = generations.current();
         generations.stage(config)?;
-        if let Err(failure) = self.bring_up(&config.version).await {
-            if generations.current() != previous {
-                generations.switch(previous.as_deref())?;
-            }
-            return Err(failure);
+        let outcome = self.bring_up(&config.version).await;
+        if outcome.is_err() && generations.current() != previous {
+            generations.switch(previous.as_deref())?;
         }
         let mut keep = vec![config.version.as_str()];
         keep.extend(previous.as_deref());
-        Ok(generations.prune(&keep)?)
+        generations.prune(&keep)?;
+        outcome
     }
 
     /// From a staged version to one that NGINX serves, with all endpoints known.
@@ -236,21 +230,24 @@ impl Gateway {
         generations.add(&Addition {
             version,
             reloads,
-            resolvers: &self.resolvers,
-            counts_connections: self.binary.counts_connections(),
+            resolvers: &self.parts.resolvers,
+            counts_connections: self.parts.binary.counts_connections(),
         })?;
-        self.binary.test(&Generations::configuration(version)).await?;
+        self.parts
+            .binary
+            .test(&Generations::configuration(version))
+            .await?;
         let upstreams = generations.upstreams(version)?;
         // NGINX carries over the endpoints of an upstream that it had before.
         let known = served.map(|served| &served.upstreams);
         let is_new = |upstream: &&Upstream| known.is_none_or(|known| !known.contains(upstream));
         let new: Vec<&Upstream> = upstreams.iter().filter(is_new).collect();
-        let endpoints_known = self.dns.asked_about(&new, ENDPOINTS_TIMEOUT);
+        let endpoints_known = self.parts.dns.asked_about(&new, ENDPOINTS_TIMEOUT);
 
         generations.switch(Some(version))?;
         self.start_or_reload(version, reloads).await?;
         if endpoints_known.await {
-            process::at_rest(&self.prefix).await;
+            process::at_rest(&self.parts.prefix).await;
         } else {
             warn!(
                 version,
@@ -276,14 +273,14 @@ impl Gateway {
 
     async fn start_or_reload(&mut self, version: &str, reloads: u64) -> Result<(), Failure> {
         let replaced = if let Some(running) = &self.running {
-            let replaced = process::accepting_workers(&self.prefix);
-            self.binary.forget_refusals();
+            let replaced = process::accepting_workers(&self.parts.prefix);
+            self.parts.binary.forget_refusals();
             running.master.signal(Signal::HUP).map_err(nginx::Error::Signal)?;
             replaced
         } else {
-            process::dismiss_orphans(&self.prefix).await;
-            files::remove(&self.prefix.nginx_socket())?;
-            let master = self.binary.start().await?;
+            process::dismiss_orphans(&self.parts.prefix).await;
+            files::remove(&self.parts.prefix.nginx_socket())?;
+            let master = self.parts.binary.start().await?;
             self.running = Some(Running { master, served: None });
             Vec::new()
         };
@@ -294,13 +291,13 @@ impl Gateway {
     async fn confirm(&self, version: &str, reloads: u64, replaced: &[Pid]) -> Result<(), nginx::Error> {
         let begun = Instant::now();
         while begun.elapsed() < CONFIRM_TIMEOUT {
-            if process::have_stopped_accepting(&self.prefix, replaced)
-                && let Some(answer) = Answer::ask(&self.prefix).await
+            if process::have_stopped_accepting(&self.parts.prefix, replaced)
+                && let Some(answer) = Answer::ask(&self.parts.prefix).await
                 && (answer.version == version && answer.reloads == reloads)
             {
                 return Ok(());
             }
-            if let Some(refusal) = self.binary.refusal() {
+            if let Some(refusal) = self.parts.binary.refusal() {
                 return Err(refusal.into());
             }
             select! {
@@ -318,7 +315,7 @@ impl Gateway {
     /// Once NGINX serves what is wanted, nobody needs what only older configurations named.
     fn retire(&self, wanted: Option<&Config>) {
         if wanted.is_some()
-            && let Err(error) = self.data.retire()
+            && let Err(error) = self.parts.data.retire()
         {
             warn!(%error, "cannot remove what is no longer needed");
         }
@@ -337,7 +334,7 @@ impl Gateway {
             file,
             line,
         });
-        self.report.send_if_modified(|report| {
+        self.parts.report.send_if_modified(|report| {
             let is_new = report.rejection != rejection;
             report.rejection = rejection;
             is_new
@@ -347,7 +344,7 @@ impl Gateway {
     /// A rejection is of no interest once another version is wanted.
     fn forget_rejection(&self, wanted: Option<&Config>) {
         let Some(wanted) = wanted else { return };
-        self.report.send_if_modified(|report| {
+        self.parts.report.send_if_modified(|report| {
             report
                 .rejection
                 .take_if(|rejection| rejection.config != wanted.version)
@@ -357,7 +354,7 @@ impl Gateway {
 
     fn report_served(&self) {
         let served = self.running.as_ref().and_then(|running| running.served.as_ref());
-        self.report.send_if_modified(|report| {
+        self.parts.report.send_if_modified(|report| {
             let before = report.clone();
             report.ready = served.is_some();
             if let Some(served) = served {
@@ -376,7 +373,7 @@ impl Gateway {
     }
 
     fn generations(&self) -> Generations {
-        Generations::new(&self.prefix)
+        Generations::new(&self.parts.prefix)
     }
 }
 

@@ -11,6 +11,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// Begins with the first delay.
     #[must_use]
     pub const fn new(first: Duration, limit: Duration) -> Self {
         Self {

@@ -40,6 +40,7 @@ impl<'text> RelativePath<'text> {
         Ok(Self(path))
     }
 
+    /// The path below a folder.
     #[must_use]
     pub fn below(self, folder: &Path) -> PathBuf {
         folder.join(self.0)

@@ -68,56 +68,67 @@ impl Prefix {
         Ok(prefix)
     }
 
+    /// The folder itself, absolute.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
+    /// The folder with one folder for each version.
     #[must_use]
     pub fn generations(&self) -> PathBuf {
         self.0.join("generations")
     }
 
+    /// The link to the last good version.
     #[must_use]
     pub fn current(&self) -> PathBuf {
         self.0.join("current")
     }
 
+    /// The folder of what NGINX reads at handshakes.
     #[must_use]
     pub fn certificates(&self) -> PathBuf {
         self.0.join("certificates")
     }
 
+    /// The data in effect, as a message of the protocol.
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.0.join("data.binpb")
     }
 
+    /// The ports of DNS, one in each line.
     #[must_use]
     pub fn dns_ports(&self) -> PathBuf {
         self.0.join("dns.ports")
     }
 
+    /// The file that init holds a lock on.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.0.join("agent.lock")
     }
 
+    /// Init's process number.
     #[must_use]
     pub fn init_pid(&self) -> PathBuf {
         self.0.join("init.pid")
     }
 
+    /// The NGINX master's process number.
     #[must_use]
     pub fn nginx_pid(&self) -> PathBuf {
         self.0.join("nginx.pid")
     }
 
+    /// Where NGINX says what it serves.
     #[must_use]
     pub fn nginx_socket(&self) -> PathBuf {
         self.0.join("nginx.sock")
     }
 
+    /// What made NGINX refuse the last start or reload.
     #[must_use]
     pub fn nginx_errors(&self) -> PathBuf {
         self.0.join("nginx.errors")

@@ -23,7 +23,7 @@ use tokio::{
 use tracing::{error, info};
 
 use crate::{
-    apply::Gateway,
+    apply::{Gateway, Parts},
     args::Options,
     data,
     dns::{self, Dns},
@@ -68,15 +68,15 @@ async fn supervise(options: &Options) -> anyhow::Result<()> {
     let dns_is_where_it_was = server.is_where_it_was();
     server.spawn(&dns);
 
-    let mut gateway = Gateway::new(
+    let mut gateway = Gateway::new(Parts {
         prefix,
         binary,
         dns,
         resolvers,
-        Arc::clone(&data),
+        data: Arc::clone(&data),
         wanted,
-        report.clone(),
-    );
+        report: report.clone(),
+    });
     gateway.adopt(dns_is_where_it_was).await;
     let link = Link::new(options, report.subscribe(), config, data)
         .with_context(|| format!("--operator {} is no address", options.operator))?;

@@ -44,11 +44,13 @@ impl Master {
         )
     }
 
+    /// Its number.
     #[must_use]
     pub fn pid(&self) -> Pid {
         self.pid
     }
 
+    /// Sends a signal; fine when the process has ended.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         match pidfd_send_signal(self.descriptor.get_ref(), signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
@@ -66,6 +68,7 @@ impl Master {
         }
     }
 
+    /// Whether the process has ended.
     #[must_use]
     pub fn has_exited(&self) -> bool {
         let mut descriptors = [PollFd::new(self.descriptor.get_ref(), PollFlags::IN)];
