@@ -28,7 +28,7 @@ pub struct Metrics {
     /// Statuses written.
     pub status_writes: Counter,
     /// Problems in files of the folder at the moment.
-    pub file_errors: Gauge<i64>,
+    pub file_errors: Gauge,
     /// Objects in the stores by kind.
     pub objects: Family<KindLabel, Gauge<u64, AtomicU64>>,
 }

@@ -42,20 +42,21 @@ spec:
 }
 
 fn folder(files: &[(&str, &str)]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("tests have a folder for temporary files");
     for (name, content) in files {
-        fs::write(folder.path().join(name), content).unwrap();
+        fs::write(folder.path().join(name), content).expect("a new folder takes files");
     }
     folder
 }
 
 fn flotilla(arguments: &[&str], folder: &Path) -> (String, Output) {
-    let output = Command::new(env!("CARGO_BIN_EXE_flotilla"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flotilla"));
+    let output = command
         .args(arguments)
         .current_dir(folder)
         .output()
-        .unwrap();
-    (String::from_utf8(output.stdout.clone()).unwrap(), output)
+        .expect("cargo built it");
+    (String::from_utf8_lossy(&output.stdout).into_owned(), output)
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Follows a folder as it changes.
 
 use std::{
+    io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread,
@@ -99,8 +101,30 @@ fn run(
 struct Watch {
     root: PathBuf,
     wake: mpsc::Sender<Wake>,
-    /// What is watched, and where the root led to then.
-    current: Option<(RecommendedWatcher, PathBuf)>,
+    /// What is watched, and which folder the root was then.
+    current: Option<(RecommendedWatcher, Identity)>,
+    /// Whether it was said that watching fails, which is tried again at each look.
+    warned: bool,
+}
+
+/// What tells a folder from another one at the same path.
+#[derive(PartialEq, Eq)]
+struct Identity {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of(path: &Path) -> io::Result<Self> {
+        let path = path.canonicalize()?;
+        let metadata = path.metadata()?;
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            path,
+        })
+    }
 }
 
 impl Watch {
@@ -109,24 +133,33 @@ impl Watch {
             root,
             wake,
             current: None,
+            warned: false,
         }
     }
 
-    /// Watches the folder that the root leads to now, if it is another one.
+    /// Watches the folder that the root is now, if it is another one.
     fn renew(&mut self) {
-        let Ok(real) = self.root.canonicalize() else {
+        let Ok(identity) = Identity::of(&self.root) else {
             self.current = None;
             return;
         };
-        if self.current.as_ref().is_none_or(|(_, watched)| *watched != real) {
-            self.current = match self.start(&real) {
-                Ok(watcher) => Some((watcher, real)),
-                Err(error) => {
-                    tracing::warn!(%error, folder = %self.root.display(), "cannot watch, looking every few seconds");
-                    None
-                }
-            };
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|(_, watched)| *watched == identity)
+        {
+            return;
         }
+        self.current = match self.start(&identity.path) {
+            Ok(watcher) => Some((watcher, identity)),
+            Err(error) => {
+                if !self.warned {
+                    tracing::warn!(%error, folder = %self.root.display(), "cannot watch, looking every few seconds");
+                    self.warned = true;
+                }
+                None
+            }
+        };
     }
 
     fn start(&self, real: &Path) -> notify::Result<RecommendedWatcher> {

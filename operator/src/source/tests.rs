@@ -366,6 +366,21 @@ fn a_folder_that_is_a_replaced_link_is_read_anew() {
 }
 
 #[test]
+fn a_folder_that_another_takes_the_place_of_is_read_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    for name in ["before", "after"] {
+        fs::create_dir(path(name)).unwrap();
+        fs::write(path(name).join("a.yaml"), config_map(name, "1")).unwrap();
+    }
+    let edit = || {
+        fs::rename(path("before"), path("old")).unwrap();
+        fs::rename(path("after"), path("before")).unwrap();
+    };
+    follow_until(&path("before"), edit, has("default/after"));
+}
+
+#[test]
 fn a_mounted_config_map_that_is_swapped_is_read_anew() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);

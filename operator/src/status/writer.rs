@@ -52,7 +52,7 @@ fn write_one(change: &StatusChange, api_server: &Mutex<ApiServer>, metrics: &Met
         // The newer object has woken the controller already.
         Err(StatusError::Conflict(_)) => {}
         Err(error @ StatusError::Shape { .. }) => {
-            tracing::error!(object = %id, ?error, "cannot write the status")
+            tracing::error!(object = %id, ?error, "cannot write the status");
         }
     }
 }
