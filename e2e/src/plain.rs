@@ -36,7 +36,7 @@ impl Plain {
 
     /// Renders manifests and starts NGINX on what their Gateway `default/edge` gets.
     ///
-    /// That Gateway has the first address of `loopback` and a listener on port 8080.
+    /// That Gateway has one listener, on port 8080; it is served at the first address of `loopback`.
     pub async fn rendered(loopback: &Loopback, manifests: &str) -> Result<Self> {
         let folder = folder()?;
         let [input, output] = ["manifests", "out"].map(|name| folder.path().join(name));
@@ -44,7 +44,9 @@ impl Plain {
             .and_then(|()| fs::write(input.join("all.yaml"), manifests))
             .context("cannot write manifests")?;
         render(&input, &output)?;
-        Self::run(folder, &output.join("default/edge"), loopback.socket(1, 8080)).await
+        let (prefix, address) = (output.join("default/edge"), loopback.socket(1, 8080));
+        listen_only_at(address, &prefix)?;
+        Self::run(folder, &prefix, address).await
     }
 
     async fn run(folder: TempDir, prefix: &Path, address: SocketAddr) -> Result<Self> {
@@ -105,6 +107,17 @@ fn render(input: &Path, output: &Path) -> Result<()> {
         String::from_utf8_lossy(&ran.stderr)
     );
     Ok(())
+}
+
+/// What is rendered is for a pod and listens on all of its addresses; here many share the machine's.
+fn listen_only_at(address: SocketAddr, prefix: &Path) -> Result<()> {
+    let path = prefix.join(format!("servers/{}.conf", address.port()));
+    let rendered = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bound = rendered.replace(
+        &format!("listen {}", address.port()),
+        &format!("listen {address}"),
+    );
+    fs::write(&path, bound).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
 
 /// How long killed processes may take to go.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -124,6 +124,12 @@ pub fn gateway_processes(state: &Path) -> Vec<Process> {
     inits.flat_map(Process::with_descendants).collect()
 }
 
+/// Makes this process the parent of those below it that lose theirs, so that [`end`] can reap them.
+pub fn adopt_orphans() {
+    // A kernel that cannot do this leaves them to the first process, which reaps them or not.
+    let _ = set_child_subreaper(Some(getpid()));
+}
+
 /// Kills processes, each in turn, and waits until they are gone: what they held is free again.
 pub fn end(processes: &[Process]) {
     for process in processes {
@@ -132,6 +138,10 @@ pub fn end(processes: &[Process]) {
     let deadline = Instant::now() + PATIENCE;
     while processes.iter().any(Process::lives) && Instant::now() < deadline {
         thread::sleep(GLANCE);
+    }
+    for process in processes {
+        // Those that others reap are no children of ours.
+        let _ = waitpid(Some(process.pid), WaitOptions::NOHANG);
     }
 }
 
@@ -183,6 +193,6 @@ mod tests {
         assert!(family[0].resident() > 0);
         end(&family);
         assert!(!family[0].lives());
-        child.wait().unwrap();
+        child.wait().expect_err("it has been reaped");
     }
 }

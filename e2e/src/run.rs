@@ -23,7 +23,7 @@ use crate::{
     echo::Echo,
     loopback::Loopback,
     nginx,
-    process::{Process, end, gateway_processes},
+    process::{Process, adopt_orphans, end, gateway_processes},
     suggestions::suggestions,
     workspace::{self, Binaries, Profile},
 };
@@ -63,6 +63,7 @@ pub async fn run(folder: &Path) -> Result<()> {
         .arg(&nginx.path)
         .args(["--addresses", &loopback.to_string()]);
     command.args(["--admin", &admin.to_string()]).stdin(Stdio::null());
+    adopt_orphans();
     let mut operator = command.spawn().context("cannot start flotilla")?;
 
     let outcome = serve(&mut operator, admin).await;

@@ -22,7 +22,7 @@ use crate::{
     echo::Echo,
     loopback::Loopback,
     manifests, nginx,
-    process::{Process, end, gateway_processes},
+    process::{Process, adopt_orphans, end, gateway_processes},
     workspace::{Binaries, Profile},
 };
 
@@ -382,6 +382,7 @@ fn spawn(binaries: &Binaries, loopback: &Loopback, folder: &Path) -> Result<Chil
         .stderr(log);
     // A group of its own: Ctrl-C on the tests reaches the rig, which ends the operator in order.
     command.process_group(0);
+    adopt_orphans();
     command
         .spawn()
         .with_context(|| format!("cannot start {}", binaries.flotilla.display()))

@@ -46,7 +46,7 @@ async fn nginx_picks_the_rule_that_the_specification_picks() -> Result<()> {
 async fn compare(loopback: &Loopback, seed: u64) -> Result<u64> {
     let mut random = Random::seeded(seed);
     let routes = random.routes();
-    let manifests = manifests(loopback, &routes);
+    let manifests = manifests(&routes);
     let rendered = Plain::rendered(loopback, &manifests)
         .await
         .with_context(|| manifests.clone())?;
@@ -123,8 +123,8 @@ fn explained(routes: &[Route], found: Option<(usize, usize)>, expected: Option<(
     [found, expected].into_iter().flatten().map(one).collect()
 }
 
-/// A class, a Gateway at the first address, and the routes; each rule redirects to a host that names it.
-fn manifests(loopback: &Loopback, routes: &[Route]) -> String {
+/// A class, a Gateway, and the routes; each rule redirects to a host that names it.
+fn manifests(routes: &[Route]) -> String {
     let class = json!({
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "GatewayClass",
@@ -137,7 +137,6 @@ fn manifests(loopback: &Loopback, routes: &[Route]) -> String {
         "metadata": { "name": "edge", "namespace": "default" },
         "spec": {
             "gatewayClassName": "flotilla",
-            "addresses": [{ "type": "IPAddress", "value": loopback.address(1).to_string() }],
             "listeners": [{
                 "name": "http", "protocol": "HTTP", "port": 8080,
                 "allowedRoutes": { "namespaces": { "from": "All" } },
