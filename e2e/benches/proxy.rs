@@ -79,13 +79,10 @@ async fn main() -> Result<()> {
     );
     for process in standalone.gateway_processes() {
         let command = process.command_line();
-        if command.contains("flotilla-agent") {
-            let resident = process.resident();
-            println!(
-                "agent             {:>6}.{} MiB resident: {command}",
-                resident / 1024,
-                resident % 1024 * 10 / 1024
-            );
+        if let Some((_, arguments)) = command.split_once("flotilla-agent ") {
+            let role = arguments.split(' ').next().unwrap_or_default();
+            let tenths = process.resident() * 10 / 1024;
+            println!("agent {role:<11} {:>6}.{} MiB resident", tenths / 10, tenths % 10);
         }
     }
     Ok(())

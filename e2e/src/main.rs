@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use e2e::{
     nginx::{self, Origin},
-    run, tiers,
+    run, tiers, workspace,
 };
 
 /// Tasks of this repository.
@@ -27,9 +27,8 @@ enum Task {
     },
     /// Serve a folder of manifests on this machine until Ctrl-C, with backends, and print what to try
     Run {
-        /// Any folder of Kubernetes manifests
-        #[arg(default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/shop"))]
-        folder: PathBuf,
+        /// Any folder of Kubernetes manifests; without one, examples/shop
+        folder: Option<PathBuf>,
     },
     /// Run every check and test of this checkout
     Test {
@@ -46,7 +45,9 @@ enum Task {
 async fn main() -> Result<()> {
     match Arguments::parse().task {
         Task::Nginx { source } => println!("{}", nginx::find(source)?.path.display()),
-        Task::Run { folder } => run::run(&folder).await?,
+        Task::Run { folder } => {
+            run::run(&folder.unwrap_or_else(|| workspace::root().join("examples/shop"))).await?;
+        }
         Task::Test { require_all } => tiers::test(require_all)?,
         Task::CompileNginx { folder } => nginx::compile(&folder)?,
     }
