@@ -23,7 +23,8 @@ pub struct Outcome {
 pub struct GatewayOutcome {
     /// What must run.
     pub infra: GatewayInfra,
-    /// What its NGINX must serve; `None` as long as it has no address to listen on.
+    /// What its NGINX must serve; `None` for what it serves already, as long as the Gateway is not accepted or has no
+    /// address to listen on.
     pub generation: Option<Arc<Generation>>,
 }
 

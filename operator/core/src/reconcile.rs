@@ -26,10 +26,10 @@ pub fn reconcile(snapshot: &Snapshot, observed: &Observed, options: &Options) ->
     let slices = Slices::new(snapshot);
     let mut gateways = BTreeMap::new();
     for (key, gateway) in &resolved.gateways {
-        let Some(infra) = gateway.infra.clone() else {
-            continue;
-        };
-        let generation = binding(key, observed, options)
+        // What is wrong with the Gateway itself would be wrong in every line: what it serves already is better.
+        let binding = binding(key, observed, options).filter(|_| gateway.is_accepted());
+        let infra = gateway.infra.clone();
+        let generation = binding
             .map(|binding| Arc::new(generation(gateway, &resolved, snapshot, &slices, binding)));
         gateways.insert(key.clone(), GatewayOutcome { infra, generation });
     }

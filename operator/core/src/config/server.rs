@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ pub struct Server {
     /// Where paths lead, in order; a path that none covers is answered with 404.
     pub locations: Vec<Location>,
     /// What is reached from other locations of this server only, by name.
-    pub internal: BTreeMap<Internal, Action>,
+    pub internal: BTreeMap<Internal, Arc<Action>>,
 }
 
 /// An address and port to listen on.
@@ -100,7 +100,7 @@ pub enum LocationPath {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Then {
     /// The one rule that can match here does so without conditions.
-    Do(Box<Action>),
+    Do(Arc<Action>),
     /// Several rules can match, or one under conditions.
     Dispatch(Id),
 }

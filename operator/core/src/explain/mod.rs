@@ -14,7 +14,7 @@ use crate::{
     object::ObjectKey,
     resolve::{BackendTarget, Gateway, Listener, ListenerOwner, PathMatch, Resolved, Rule},
     syntax::Pattern,
-    translate::{Candidate, candidates, owner},
+    translate::{Candidate, RouteIndex, owner},
 };
 
 /// What one gateway would do with a request.
@@ -36,7 +36,7 @@ pub fn explain(resolved: &Resolved, request: &Request) -> Vec<Explanation> {
     let gateways = resolved
         .gateways
         .values()
-        .filter(|gateway| gateway.infra.is_some());
+        .filter(|gateway| gateway.is_accepted());
     gateways
         .filter_map(|gateway| explain_gateway(resolved, gateway, request))
         .collect()
@@ -65,7 +65,8 @@ fn explain_gateway(resolved: &Resolved, gateway: &Gateway, request: &Request) ->
     };
     let routes = resolved.attachments.http_routes.get(&gateway.key);
     let routes = listener.and_then(|(position, _)| routes?.get(position));
-    for candidate in candidates(routes.map_or(&[], Vec::as_slice), hostname.as_ref()) {
+    let index = RouteIndex::new(routes.map_or(&[], Vec::as_slice));
+    for candidate in index.candidates(hostname.as_ref()) {
         match mismatch(&candidate, request) {
             Some(why) => explanation.passed.push((describe_match(&candidate), why)),
             None => {

@@ -6,7 +6,8 @@
 use super::{
     headers::Field,
     pattern::Regex,
-    text::{FieldName, Key, Value, Variable, views},
+    text::{FieldName, Key, Value, Variable},
+    view::views,
 };
 use crate::{
     config::{Cors, OriginPattern},

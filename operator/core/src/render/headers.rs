@@ -1,6 +1,9 @@
 //! Headers of requests on their way to a backend, and of responses on their way to the client.
 
-use super::text::{FieldName, Value, Variable, Word, views};
+use super::{
+    text::{FieldName, Value, Variable, Word},
+    view::views,
+};
 use crate::{
     config::{HeaderChanges, Protocol},
     syntax::{HeaderName, Hostname},

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::{
     cors,
     headers::{Field, ResponseFields, request_fields},
-    maps::percent_decoded,
+    rewrites::percent_decoded,
     text::{
         Comment, FieldName, InternalName, LocationName, Number, Time, UpstreamName, Value, Variable, Word,
-        views,
     },
+    view::views,
 };
 use crate::{
     config::{

@@ -5,17 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use askama::Template;
 
 use super::{
-    actions,
     cors::{self, CorsView},
     pattern::Regex,
-    text::{Choice, Comment, InternalName, Key, Number, Percentage, Value, Variable, Verbatim, print, views},
+    rewrites::{self, RewriteView},
+    text::{Choice, Comment, InternalName, Key, Number, Percentage, Value, Variable, Verbatim},
+    view::{print, views},
 };
 use crate::{
-    config::{
-        Certificates, Condition, Config, Dispatch, Misdirected, PathRewrite, Protocol, Proxy, RewrittenPath,
-        ServerTls, Split, Step, Subject,
-    },
-    syntax::{HeaderName, Id, Path},
+    config::{Certificates, Condition, Config, Dispatch, Misdirected, ServerTls, Split, Subject},
+    syntax::{HeaderName, Id},
 };
 
 /// Answers that one parameter of NGINX's configuration holds the variables of, with room to spare.
@@ -43,7 +41,7 @@ pub(super) fn view(config: &Config) -> String {
             .iter()
             .map(|(&id, split)| split_view(id, split))
             .collect(),
-        rewrites: rewrite_views(config),
+        rewrites: rewrites::views_of(config),
         cors: config
             .cors
             .iter()
@@ -205,83 +203,6 @@ fn split_view(id: Id, split: &Split) -> SplitView {
     }
 }
 
-/// The replacements: of the path as sent, with its query, and where the protocol's module encodes the path again, of
-/// the decoded path.
-fn rewrite_views(config: &Config) -> Vec<RewriteView> {
-    let h2c = config
-        .servers
-        .iter()
-        .flat_map(actions)
-        .filter_map(|action| match &action.step {
-            Step::Proxy(Proxy {
-                protocol: Protocol::H2c,
-                path: Some(RewrittenPath::Prefix(id)),
-                ..
-            }) => Some(*id),
-            _ => None,
-        });
-    let h2c = h2c.collect::<BTreeSet<_>>();
-    let encoded = config
-        .rewrites
-        .iter()
-        .map(|(&id, rewrite)| encoded_view(id, rewrite));
-    let decoded = h2c
-        .into_iter()
-        .filter_map(|id| Some(decoded_view(id, config.rewrites.get(&id)?)));
-    encoded.chain(decoded).collect()
-}
-
-fn encoded_view(id: Id, rewrite: &PathRewrite) -> RewriteView {
-    let PathRewrite { prefix, replacement } = rewrite;
-    let new = replacement.strip_suffix('/').unwrap_or(replacement);
-    let mut entries = vec![EntryView {
-        regex: Regex::encoded_prefix(prefix, true),
-        value: Value::text(new).then_nginx("1").then_nginx("2"),
-    }];
-    if has_segments(prefix) {
-        entries.push(EntryView {
-            regex: Regex::encoded_prefix(prefix, false),
-            value: Value::text(or_root(new)).then_nginx("1"),
-        });
-    }
-    RewriteView {
-        about: Comment(format!("path {prefix}, replaced by {replacement}")),
-        source: Variable::Nginx("plain_uri"),
-        variable: Variable::Rewrite(id),
-        entries,
-    }
-}
-
-fn decoded_view(id: Id, rewrite: &PathRewrite) -> RewriteView {
-    let PathRewrite { prefix, replacement } = rewrite;
-    let new = percent_decoded(replacement.strip_suffix('/').unwrap_or(replacement));
-    let mut entries = vec![EntryView {
-        regex: Regex::decoded_prefix(prefix, true),
-        value: Value::text(&new).then_nginx("1"),
-    }];
-    if has_segments(prefix) {
-        entries.push(EntryView {
-            regex: Regex::decoded_prefix(prefix, false),
-            value: Value::text(or_root(&new)),
-        });
-    }
-    RewriteView {
-        about: Comment(format!("decoded path {prefix}, replaced by {replacement}")),
-        source: Variable::Nginx("client_path"),
-        variable: Variable::DecodedRewrite(id),
-        entries,
-    }
-}
-
-/// Whether a path can be nothing but the prefix; what is left of the root always starts with a slash.
-fn has_segments(prefix: &Path) -> bool {
-    !prefix.without_trailing_slash().is_empty()
-}
-
-fn or_root(path: &str) -> &str {
-    if path.is_empty() { "/" } else { path }
-}
-
 fn joined_view(name: &HeaderName) -> JoinedView {
     let header = Variable::Header(name.clone());
     JoinedView {
@@ -335,20 +256,6 @@ fn port_view(port: u16, misdirected: &Misdirected) -> PortView {
     }
 }
 
-/// A path without its percent-encodings, as far as it is text.
-pub(super) fn percent_decoded(path: &str) -> String {
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let digits = (byte == b'%').then(|| tail.get(..2)).flatten();
-        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        decoded.push(value.unwrap_or(byte));
-        rest = if value.is_some() { &tail[2..] } else { tail };
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
-}
-
 views! {
     #[derive(Template)]
     #[template(path = "maps.conf")]
@@ -397,18 +304,6 @@ views! {
     struct ShareView {
         percentage: Percentage,
         choice: Choice,
-    }
-
-    struct RewriteView {
-        about: Comment,
-        source: Variable,
-        variable: Variable,
-        entries: Vec<EntryView>,
-    }
-
-    struct EntryView {
-        regex: Regex,
-        value: Value,
     }
 
     struct JoinedView {

@@ -10,22 +10,27 @@
 //! ```
 //!
 //! Nothing is decided here, only printed: templates hold NGINX's syntax, views (in the files beside this one) hold
-//! what they print, and [`text`] holds the types that views are made of, whose `Display` is the escaping.
+//! what they print, and [`text`] holds the types that views are made of, whose `Display` is the escaping. [`view`] sees
+//! to it that they are made of nothing else.
 
 mod cors;
 mod headers;
 mod location;
 mod maps;
 mod pattern;
+mod rewrites;
 mod servers;
 mod settings;
 mod text;
 mod upstreams;
+mod view;
 
 use std::collections::BTreeMap;
 
 use askama::Template;
-use text::{FileName, print, views};
+pub use pattern::fits;
+use text::FileName;
+use view::{print, views};
 
 use crate::{
     config::{Action, Config, Listen, Server, ServerTls, Then},
@@ -93,7 +98,7 @@ fn actions(server: &Server) -> impl Iterator<Item = &Action> {
             Then::Do(action) => Some(action.as_ref()),
             Then::Dispatch(_) => None,
         });
-    direct.chain(server.internal.values())
+    direct.chain(server.internal.values().map(|action| -> &Action { action }))
 }
 
 /// The file of these authorities.

@@ -9,7 +9,7 @@ use std::fmt;
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 
-use super::text::Printable;
+use super::view::Printable;
 use crate::{
     config::{Condition, Subject},
     syntax::{Path, Pattern},
@@ -24,6 +24,19 @@ pub(super) struct Regex(String);
 /// The time of an accepted expression can still be a polynomial of the length of the request.
 const STEPS: u32 = 200_000;
 
+/// Most bytes of an expression: NGINX reads a parameter through a buffer of 4,096 bytes, quotes included
+/// (`NGX_CONF_BUFFER` in its `src/core/ngx_conf_file.c`).
+const LONGEST: usize = 4_000;
+
+/// Whether NGINX can read the expression that a condition is printed as, which can be many times longer than what
+/// the user wrote.
+///
+/// A condition that does not fit is printed as one that never holds, so that nothing else suffers.
+#[must_use]
+pub fn fits(condition: &Condition) -> bool {
+    expression(condition).len() <= LONGEST
+}
+
 impl Printable for Regex {}
 
 impl fmt::Display for Regex {
@@ -36,12 +49,12 @@ impl fmt::Display for Regex {
 impl Regex {
     /// Matches the subjects of a condition that satisfy it.
     pub(super) fn condition(condition: &Condition) -> Self {
-        let Condition { subject, pattern } = condition;
-        match subject {
-            Subject::Method(method) => Self(whole(&Pattern::literal(method.as_str().as_bytes()))),
-            Subject::Path | Subject::Header(_) => Self(whole(pattern)),
-            Subject::Query(name) => Self(query(name, pattern)),
-        }
+        let expression = expression(condition);
+        Self(if expression.len() <= LONGEST {
+            expression
+        } else {
+            "(?!)".to_owned()
+        })
     }
 
     /// Matches a URI as sent whose decoded path starts with these segments, which is known: it need not be compared
@@ -86,6 +99,16 @@ impl Regex {
             end = place + 1;
         }
         Self(output)
+    }
+}
+
+/// Matches the subjects of a condition that satisfy it, however long it gets.
+fn expression(condition: &Condition) -> String {
+    let Condition { subject, pattern } = condition;
+    match subject {
+        Subject::Method(method) => whole(&Pattern::literal(method.as_str().as_bytes())),
+        Subject::Path | Subject::Header(_) => whole(pattern),
+        Subject::Query(name) => query(name, pattern),
     }
 }
 
@@ -188,7 +211,9 @@ impl Printer {
         let mut printer = Self::new(self.encoding);
         printer.expression(sub);
         let sub = printer.output;
-        let is_one = sub.len() == 1 || (sub.starts_with('[') && sub.find(']') == Some(sub.len() - 1));
+        let is_one = sub.len() == 1
+            || (matches!(repetition.sub.kind(), HirKind::Class(_)) && sub.starts_with("(?:"))
+            || (sub.starts_with('[') && sub.find(']') == Some(sub.len() - 1));
         self.output += &if is_one { sub } else { format!("(?:{sub})") };
         self.output += &match (min, max) {
             (0, None) => "*".to_owned(),

@@ -6,7 +6,8 @@ use super::{
     actions, clients_file,
     location::{self, LocationView},
     maps::certificates_id,
-    text::{Address, FileName, Host, InternalName, LocationName, Number, Variable, Word, print, views},
+    text::{Address, FileName, Host, InternalName, LocationName, Number, Variable, Word},
+    view::{print, views},
 };
 use crate::config::{
     Action, Config, Internal, Listen, Location, LocationPath, MirrorRequest, Origin, Protocol, Proxy,

@@ -2,7 +2,8 @@ use askama::Template;
 
 use super::{
     headers::{Field, PASSED, base},
-    text::{FileName, Format, Number, Time, Verbatim, Word, print, views},
+    text::{FileName, Format, Number, Time, Verbatim, Word},
+    view::{print, views},
 };
 use crate::config::{AccessLog, ErrorLogLevel, Protocol, RealIp, RealIpSource, Settings, Timeouts};
 

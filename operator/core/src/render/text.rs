@@ -5,35 +5,11 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use askama::Template;
-
+use super::view::Printable;
 use crate::{
     config::{Protocol, Share},
     syntax::{HeaderName, Hostname, Id, Path},
 };
-
-/// What a template may hold: types of this module, views made of them, and what decides whether something is
-/// printed at all.
-pub(super) trait Printable {}
-
-impl Printable for bool {}
-impl<T: Printable> Printable for Option<T> {}
-impl<T: Printable> Printable for Vec<T> {}
-
-/// Declares what templates print; a field that is not [`Printable`] does not compile.
-macro_rules! views {
-    ($( $(#[$meta:meta])* struct $name:ident { $( $(#[$field_meta:meta])* $field:ident: $type:ty, )* } )*) => { $(
-        $(#[$meta])*
-        pub(super) struct $name { $( $(#[$field_meta])* pub(super) $field: $type, )* }
-        impl $crate::render::text::Printable for $name where $( $type: $crate::render::text::Printable, )* {}
-    )* };
-}
-pub(super) use views;
-
-/// The text that a template makes.
-pub(super) fn print(view: &(impl Template + Printable)) -> String {
-    view.render().expect("printing to a string succeeds")
-}
 
 /// A word that stands in this program's source.
 #[derive(Clone, Copy, Debug)]

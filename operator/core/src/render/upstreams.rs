@@ -4,7 +4,8 @@ use askama::Template;
 
 use super::{
     actions,
-    text::{Comment, Number, UpstreamName, Verbatim, Word, print, views},
+    text::{Comment, Number, UpstreamName, Verbatim, Word},
+    view::{print, views},
 };
 use crate::config::{Action, Config, MirrorRequest, Proxy, Share, Step, Target, Upstream};
 

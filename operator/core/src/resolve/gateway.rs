@@ -34,7 +34,7 @@ pub struct Gateway {
     /// How its NGINX runs.
     pub settings: Settings,
     /// What must run for it, even while it is not accepted: nothing that runs is stopped by a mistake.
-    pub infra: Option<GatewayInfra>,
+    pub infra: GatewayInfra,
     /// Its own listeners and those of its `ListenerSets`, in order of precedence.
     pub listeners: Vec<Listener>,
     /// What is wrong with the Gateway itself.
@@ -135,7 +135,7 @@ pub fn resolve(
             listener_sets.insert((*child).clone(), listener_set);
         }
         conflict::mark(&mut gateway.listeners);
-        gateway.infra = Some(infra(object, &gateway.listeners));
+        gateway.infra = infra(object, &gateway.listeners);
         gateways.insert(key.clone(), gateway);
     }
     (gateways, listener_sets)
@@ -168,7 +168,7 @@ fn resolve_gateway(
     Gateway {
         key: key.clone(),
         settings: fleet::settings(&nginx),
-        infra: None,
+        infra: GatewayInfra::default(),
         listeners: Listener::resolve_all(lookup, &context, &gateway.spec.listeners),
         findings,
     }
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn addresses_are_asked_for_unless_any_will_do() {
         let infra = gateway("addresses: [{value: 192.0.2.1}, {type: IPAddress}, {value: '::1'}]").infra;
-        let addresses = infra.expect("the Gateway can be run").addresses;
+        let addresses = infra.addresses;
         assert_eq!(
             addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["192.0.2.1", "::1"]

@@ -140,7 +140,7 @@ mod tests {
         Gateway {
             key: ObjectKey::new("edge", "web"),
             settings: Settings::default(),
-            infra: None,
+            infra: GatewayInfra::default(),
             listeners: vec![Listener {
                 owner: ListenerOwner::Gateway,
                 name: "http".to_owned(),

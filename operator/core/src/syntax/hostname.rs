@@ -39,6 +39,13 @@ impl Hostname {
         }
     }
 
+    /// The suffixes of the wildcards that cover this hostname, the longest first: what stands after their `*`.
+    ///
+    /// A wildcard is the first of its own.
+    pub fn covering_suffixes(&self) -> impl Iterator<Item = &str> {
+        self.0.match_indices('.').map(|(dot, _)| &self.0[dot..])
+    }
+
     /// The hosts that both stand for, which are always those of one of the two; `None` if they have none in common.
     #[must_use]
     pub fn intersection<'a>(&'a self, other: &'a Self) -> Option<&'a Self> {
@@ -114,6 +121,18 @@ mod tests {
         assert!(!wildcard.covers(&hostname("example.com")));
         assert!(!wildcard.covers(&hostname("*.com")));
         assert!(!hostname("*.ample.com").covers(&hostname("a.example.com")));
+    }
+
+    #[test]
+    fn covering_suffixes_are_those_of_covering_wildcards() {
+        let suffixes = |name: &str| {
+            hostname(name)
+                .covering_suffixes()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(suffixes("a.b.com"), [".b.com", ".com"]);
+        assert_eq!(suffixes("*.b.com"), [".b.com", ".com"]);
     }
 
     #[test]

@@ -1,17 +1,17 @@
 //! What is done with the requests that a rule takes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    define,
+    Tables, define,
     headers::then,
     precedence::Candidate,
     share::{WHOLE, shares},
 };
 use crate::{
     config::{
-        Action, Config, HeaderChanges, Internal, MirrorRequest, Origin, PathRewrite, Proxy, Redirect,
-        RewrittenPath, Share, Split, Step, Target, Upstream,
+        Action, HeaderChanges, Internal, MirrorRequest, Origin, PathRewrite, Proxy, Redirect, RewrittenPath,
+        Share, Split, Step, Target, Upstream,
     },
     resolve::{
         Backend, BackendTarget, Filters, Mirror, PathMatch,
@@ -31,14 +31,14 @@ pub(super) struct Scene {
 
 /// What the rule of `candidate` does with a request that its match took.
 pub(super) fn action(
-    config: &mut Config,
-    internal: &mut BTreeMap<Internal, Action>,
+    tables: &mut Tables,
+    internal: &mut BTreeMap<Internal, Arc<Action>>,
     candidate: &Candidate<'_>,
     scene: Scene,
 ) -> Action {
     let rule = candidate.rule;
     let mut draft = Draft {
-        config,
+        tables,
         internal,
         origin: origin(candidate),
         prefix: prefix(candidate),
@@ -110,8 +110,8 @@ fn alike<'a>(backends: &[&'a Backend]) -> Option<Vec<(&'a BackendTarget, u32)>> 
 
 /// An action in the making: where it belongs and what it adds to.
 struct Draft<'a> {
-    config: &'a mut Config,
-    internal: &'a mut BTreeMap<Internal, Action>,
+    tables: &'a mut Tables,
+    internal: &'a mut BTreeMap<Internal, Arc<Action>>,
     origin: Origin,
     /// What the request's path is known to start with.
     prefix: Option<&'a Path>,
@@ -177,7 +177,7 @@ impl Draft<'_> {
                 .collect();
             let shares = upstreams.into_iter().zip(shares(&weights)).collect();
             proxy.target = Target::Split(define(
-                &mut self.config.splits,
+                &mut self.tables.config.splits,
                 Split {
                     salt: "backend",
                     shares,
@@ -194,14 +194,16 @@ impl Draft<'_> {
         for (backend, share) in backends.iter().zip(shares(&weights)) {
             let action = self.action(&[filters, &backend.filters], &backend.target);
             let id = Id::of(&action);
-            self.internal.entry(Internal::Backend(id)).or_insert(action);
+            self.internal
+                .entry(Internal::Backend(id))
+                .or_insert_with(|| Arc::new(action));
             match parts.iter_mut().find(|(part, _)| *part == Share::Backend(id)) {
                 Some((_, sum)) => *sum += share,
                 None => parts.push((Share::Backend(id), share)),
             }
         }
         let split = define(
-            &mut self.config.splits,
+            &mut self.tables.config.splits,
             Split {
                 salt: "backend",
                 shares: parts,
@@ -220,11 +222,12 @@ impl Draft<'_> {
             request_headers = then(&request_headers, &filters.request_headers);
             response_headers = then(&response_headers, &filters.response_headers);
         }
-        self.config
+        self.tables
+            .config
             .joined_headers
             .extend(request_headers.add.iter().map(|(name, _)| name.clone()));
         let cors = filters.iter().rev().find_map(|filters| filters.cors.clone());
-        let cors = cors.map(|cors| define(&mut self.config.cors, cors));
+        let cors = cors.map(|cors| define(&mut self.tables.config.cors, cors));
         let mirrors: Vec<&Mirror> = filters.iter().flat_map(|filters| &filters.mirrors).collect();
         let mirrors = mirrors
             .into_iter()
@@ -248,7 +251,7 @@ impl Draft<'_> {
             ];
             let shares = shares.into_iter().filter(|(_, share)| *share > 0).collect();
             define(
-                &mut self.config.splits,
+                &mut self.tables.config.splits,
                 Split {
                     salt: "mirror",
                     shares,
@@ -267,12 +270,14 @@ impl Draft<'_> {
             ..self.refuse(500)
         };
         let id = Id::of(&action);
-        self.internal.entry(Internal::Mirror(id)).or_insert(action);
+        self.internal
+            .entry(Internal::Mirror(id))
+            .or_insert_with(|| Arc::new(action));
         id
     }
 
     fn upstream(&mut self, upstream: &Upstream) -> Id {
-        define(&mut self.config.upstreams, upstream.clone())
+        self.tables.upstream(upstream)
     }
 
     /// Where a redirect leads from this listener.
@@ -305,7 +310,7 @@ impl Draft<'_> {
                     prefix: prefix.clone(),
                     replacement: replacement.clone(),
                 };
-                RewrittenPath::Prefix(define(&mut self.config.rewrites, rewrite))
+                RewrittenPath::Prefix(define(&mut self.tables.config.rewrites, rewrite))
             }
             (PathModifier::ReplaceFullPath(path) | PathModifier::ReplacePrefixMatch(path), _) => {
                 RewrittenPath::Full(path.clone())

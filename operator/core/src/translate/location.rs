@@ -1,14 +1,18 @@
 //! Where the paths of a server lead.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
+    Tables,
     action::{Scene, action},
     define,
     precedence::Candidate,
 };
 use crate::{
-    config::{Action, Condition, Config, Dispatch, Internal, Location, LocationPath, Subject, Then},
+    config::{Action, Condition, Dispatch, Internal, Location, LocationPath, Subject, Then},
     resolve::PathMatch,
     syntax::{Id, Path},
 };
@@ -19,58 +23,72 @@ use crate::{
 /// a request there, its own and those of less specific paths, and a request whose headers do not fit the first rule
 /// falls through to the next as the specification says.
 pub(super) fn locations(
-    config: &mut Config,
+    tables: &mut Tables,
     candidates: &[Candidate<'_>],
     scene: Scene,
-) -> (Vec<Location>, BTreeMap<Internal, Action>) {
+) -> (Vec<Location>, BTreeMap<Internal, Arc<Action>>) {
     let index = Index::new(candidates);
     let mut internal = BTreeMap::new();
+    let mut choices: Vec<Option<Choice>> = candidates.iter().map(|_| None).collect();
     let mut locations = Vec::new();
     for path in index.paths() {
         let mut dispatch = Dispatch::default();
         let mut direct = None;
-        for candidate in index
-            .reaching(&path)
-            .into_iter()
-            .map(|position| &candidates[position])
-        {
-            let conditions = conditions(config, candidate);
-            let last = conditions.is_empty();
-            let action = action(config, &mut internal, candidate, scene);
+        for position in index.reaching(&path) {
+            let choice = choices[position]
+                .get_or_insert_with(|| Choice::new(tables, &mut internal, &candidates[position], scene));
+            let last = choice.conditions.is_empty();
             if last && dispatch.choices.is_empty() {
-                direct = Some(action);
+                direct = Some(Arc::clone(&choice.action));
             } else {
-                let name = Internal::Rule(Id::of(&action));
-                internal.entry(name).or_insert(action);
-                dispatch.choices.push((conditions, name));
+                let name = Internal::Rule(Id::of(&choice.action));
+                internal.entry(name).or_insert_with(|| Arc::clone(&choice.action));
+                dispatch.choices.push((choice.conditions.clone(), name));
             }
             if last {
                 break;
             }
         }
         let then = match direct {
-            Some(action) => Then::Do(Box::new(action)),
-            None => Then::Dispatch(define(&mut config.dispatches, dispatch)),
+            Some(action) => Then::Do(action),
+            None => Then::Dispatch(define(&mut tables.config.dispatches, dispatch)),
         };
         locations.push(Location { path, then });
     }
     (locations, internal)
 }
 
-/// What must hold beside the path that leads to the location; a regular expression of the path is one of these.
-fn conditions(config: &mut Config, candidate: &Candidate<'_>) -> Vec<Id> {
-    let path = match &candidate.matched.path {
-        PathMatch::Regex(pattern) => Some(Condition {
-            subject: Subject::Path,
-            pattern: pattern.clone(),
-        }),
-        PathMatch::Exact(_) | PathMatch::Prefix(_) => None,
-    };
-    let all = path
-        .into_iter()
-        .chain(candidate.matched.conditions.iter().cloned());
-    all.map(|condition| define(&mut config.conditions, condition))
-        .collect()
+/// What a candidate means, the same wherever it can match.
+struct Choice {
+    /// What must hold beside the path that leads to the location.
+    conditions: Vec<Id>,
+    /// What is done then.
+    action: Arc<Action>,
+}
+
+impl Choice {
+    fn new(
+        tables: &mut Tables,
+        internal: &mut BTreeMap<Internal, Arc<Action>>,
+        candidate: &Candidate<'_>,
+        scene: Scene,
+    ) -> Self {
+        let path = match &candidate.matched.path {
+            PathMatch::Regex(pattern) => Some(Condition {
+                subject: Subject::Path,
+                pattern: pattern.clone(),
+            }),
+            PathMatch::Exact(_) | PathMatch::Prefix(_) => None,
+        };
+        let all = path
+            .into_iter()
+            .chain(candidate.matched.conditions.iter().cloned());
+        let conditions = all
+            .map(|condition| define(&mut tables.config.conditions, condition))
+            .collect();
+        let action = Arc::new(action(tables, internal, candidate, scene));
+        Self { conditions, action }
+    }
 }
 
 /// Positions of candidates by the path that they ask for.

@@ -17,11 +17,11 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
-pub use precedence::{Candidate, candidates};
+pub use precedence::{Candidate, RouteIndex};
 pub(crate) use server::{certificate_file, owner};
 
 use crate::{
-    config::Config,
+    config::{Config, Upstream},
     resolve::{Gateway, HttpRoute},
     syntax::Id,
 };
@@ -50,9 +50,13 @@ impl Binding {
 /// What NGINX must do for `gateway`, behind whose listeners stand `routes`: one list per listener, in their order.
 #[must_use]
 pub fn translate(gateway: &Gateway, routes: &[Vec<Arc<HttpRoute>>], binding: Binding) -> Config {
-    let mut config = Config {
+    let config = Config {
         settings: gateway.settings.clone(),
         ..Config::default()
+    };
+    let mut tables = Tables {
+        config,
+        upstreams: BTreeMap::new(),
     };
     let mut ports = BTreeMap::<u16, Vec<server::Behind<'_>>>::new();
     for (listener, routes) in gateway.listeners.iter().zip(routes) {
@@ -64,9 +68,27 @@ pub fn translate(gateway: &Gateway, routes: &[Vec<Arc<HttpRoute>>], binding: Bin
         }
     }
     for (port, listeners) in ports {
-        server::add_port(&mut config, port, &listeners, binding);
+        server::add_port(&mut tables, port, &listeners, binding);
     }
-    config
+    tables.config
+}
+
+/// The configuration in the making.
+struct Tables {
+    config: Config,
+    /// Names that upstreams have already, as most are asked for many times.
+    upstreams: BTreeMap<Upstream, Id>,
+}
+
+impl Tables {
+    fn upstream(&mut self, upstream: &Upstream) -> Id {
+        if let Some(id) = self.upstreams.get(upstream) {
+            return *id;
+        }
+        let id = define(&mut self.config.upstreams, upstream.clone());
+        self.upstreams.insert(upstream.clone(), id);
+        id
+    }
 }
 
 /// Puts `value` into `table` under the name that its content gives it.

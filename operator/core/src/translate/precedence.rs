@@ -1,6 +1,10 @@
 //! Which rule comes before which.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     config::Subject,
@@ -21,40 +25,77 @@ pub struct Candidate<'a> {
     pub hostname: Option<&'a Hostname>,
 }
 
-/// The matches of all rules that serve `hostname`, in order of precedence.
-///
-/// The first of them that fits a request takes it: the order is that of
-/// <https://gateway-api.sigs.k8s.io/reference/spec/#httprouterule>, with the routes' own hostnames before everything
-/// else and regular expressions between exact paths and prefixes, where the specification leaves the choice to us.
-#[must_use]
-pub fn candidates<'a>(routes: &'a [Arc<HttpRoute>], hostname: Option<&Hostname>) -> Vec<Candidate<'a>> {
-    let mut candidates = Vec::new();
-    for route in routes {
-        let Some(own) = own_hostname(route, hostname) else {
-            continue;
-        };
-        for rule in &route.rules {
-            let matches = rule.matches.iter();
-            candidates.extend(matches.map(|matched| Candidate {
-                route,
-                rule,
-                matched,
-                hostname: own,
-            }));
-        }
-    }
-    candidates.sort_by(precedence);
-    candidates
+/// The routes behind a listener, by their own hostnames.
+#[derive(Debug, Default)]
+pub struct RouteIndex<'a> {
+    exact: BTreeMap<&'a str, Vec<Named<'a>>>,
+    /// By what stands after the wildcard's `*`.
+    wildcard: BTreeMap<&'a str, Vec<Named<'a>>>,
+    /// Routes that serve every host.
+    any: Vec<&'a HttpRoute>,
 }
 
-/// The hostname that makes a route serve `hostname`: `Some(None)` for a route that serves every host, `None` for one
-/// that does not serve it.
-fn own_hostname<'a>(route: &'a HttpRoute, hostname: Option<&Hostname>) -> Option<Option<&'a Hostname>> {
-    if route.hostnames.is_empty() {
-        return Some(None);
+/// A route by one of its hostnames.
+type Named<'a> = (&'a HttpRoute, &'a Hostname);
+
+impl<'a> RouteIndex<'a> {
+    /// The index of these routes.
+    #[must_use]
+    pub fn new(routes: &'a [Arc<HttpRoute>]) -> Self {
+        let mut index = Self::default();
+        for route in routes {
+            if route.hostnames.is_empty() {
+                index.any.push(route);
+            }
+            for hostname in &route.hostnames {
+                let named = match hostname.as_str().strip_prefix('*') {
+                    Some(suffix) => index.wildcard.entry(suffix),
+                    None => index.exact.entry(hostname.as_str()),
+                };
+                named.or_default().push((route, hostname));
+            }
+        }
+        index
     }
-    let covering = hostname.and_then(|hostname| route.hostnames.iter().find(|own| own.covers(hostname)));
-    covering.map(Some)
+
+    /// The matches of all rules that serve `hostname`, in order of precedence.
+    ///
+    /// The first of them that fits a request takes it: the order is that of
+    /// <https://gateway-api.sigs.k8s.io/reference/spec/#httprouterule>, with the routes' own hostnames before
+    /// everything else and regular expressions between exact paths and prefixes, where the specification leaves the
+    /// choice to us.
+    #[must_use]
+    pub fn candidates(&self, hostname: Option<&Hostname>) -> Vec<Candidate<'a>> {
+        let mut candidates = Vec::new();
+        for (route, hostname) in self.serving(hostname) {
+            for rule in &route.rules {
+                let matches = rule.matches.iter();
+                candidates.extend(matches.map(|matched| Candidate {
+                    route,
+                    rule,
+                    matched,
+                    hostname,
+                }));
+            }
+        }
+        candidates.sort_by(precedence);
+        candidates
+    }
+
+    /// The routes that serve `hostname`, each with the most specific of its own hostnames that covers it.
+    fn serving(&self, hostname: Option<&Hostname>) -> Vec<(&'a HttpRoute, Option<&'a Hostname>)> {
+        let exact = hostname.and_then(|hostname| self.exact.get(hostname.as_str()));
+        let suffixes = hostname.into_iter().flat_map(Hostname::covering_suffixes);
+        let wildcard = suffixes.filter_map(|suffix| self.wildcard.get(suffix));
+        let named = exact.into_iter().chain(wildcard).flatten();
+        let mut seen = BTreeSet::new();
+        let mut serving: Vec<_> = named
+            .filter(|(route, _)| seen.insert(&route.key))
+            .map(|(route, hostname)| (*route, Some(*hostname)))
+            .collect();
+        serving.extend(self.any.iter().map(|route| (*route, None)));
+        serving
+    }
 }
 
 fn precedence(left: &Candidate<'_>, right: &Candidate<'_>) -> Ordering {

@@ -6,9 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Binding, action::Scene, location, precedence::candidates};
+use super::{Binding, Tables, action::Scene, location, precedence::RouteIndex};
 use crate::{
-    config::{Certificates, Config, Listen, Misdirected, Server, ServerTls},
+    config::{Certificates, Listen, Misdirected, Server, ServerTls},
     object::ObjectKey,
     resolve::{HttpRoute, Listener, listener::ListenerTls},
     syntax::Hostname,
@@ -25,21 +25,20 @@ pub(super) struct Behind<'a> {
 /// A host belongs to the most specific listener that covers it, and is never served by the routes of another
 /// (<https://gateway-api.sigs.k8s.io/reference/spec/#listener>, listener isolation). NGINX picks the most specific
 /// `server_name` in the same way, so it is enough to have a server for each name that its owner asks for.
-pub(super) fn add_port(config: &mut Config, port: u16, listeners: &[Behind<'_>], binding: Binding) {
+pub(super) fn add_port(tables: &mut Tables, port: u16, listeners: &[Behind<'_>], binding: Binding) {
     let bound = binding.port(port);
-    let mut hostnames = BTreeSet::new();
-    for behind in listeners {
-        hostnames.extend(hostnames_behind(behind).map(Precedence));
-    }
     let several = listeners.len() > 1;
     let tls = listeners.iter().any(|behind| behind.listener.tls.is_some());
+    let indices: Vec<RouteIndex<'_>> = listeners
+        .iter()
+        .map(|behind| RouteIndex::new(behind.routes))
+        .collect();
     let mut catch_all = false;
-    for Precedence(hostname) in hostnames {
+    for (Precedence(hostname), asking) in hostnames(listeners) {
         let all = listeners.iter().map(|behind| behind.listener).enumerate();
-        let (number, _) =
+        let (number, owner) =
             owner(all, hostname.as_ref()).expect("the listener that asks for a hostname covers it");
-        let owner = &listeners[number];
-        if !hostnames_behind(owner).any(|name| name == hostname) {
+        if !asking.contains(&number) {
             continue;
         }
         catch_all |= hostname.is_none();
@@ -49,17 +48,16 @@ pub(super) fn add_port(config: &mut Config, port: u16, listeners: &[Behind<'_>],
             default: hostname.is_none(),
         };
         let tls = owner
-            .listener
             .tls
             .as_ref()
             .map(|tls| terminate(tls, several.then_some(number)));
-        let candidates = candidates(owner.routes, hostname.as_ref());
+        let candidates = indices[number].candidates(hostname.as_ref());
         let scene = Scene {
             port,
             scheme: if tls.is_some() { "https" } else { "http" },
         };
-        let (locations, internal) = location::locations(config, &candidates, scene);
-        config.servers.push(Server {
+        let (locations, internal) = location::locations(tables, &candidates, scene);
+        tables.config.servers.push(Server {
             listen,
             hostname,
             tls,
@@ -68,7 +66,7 @@ pub(super) fn add_port(config: &mut Config, port: u16, listeners: &[Behind<'_>],
         });
     }
     if !catch_all {
-        config.servers.push(nobody(
+        tables.config.servers.push(nobody(
             Listen {
                 address: binding.address,
                 port: bound,
@@ -78,7 +76,7 @@ pub(super) fn add_port(config: &mut Config, port: u16, listeners: &[Behind<'_>],
         ));
     }
     if tls && several {
-        config.misdirected.insert(bound, misdirected(listeners));
+        tables.config.misdirected.insert(bound, misdirected(listeners));
     }
 }
 
@@ -101,15 +99,22 @@ impl PartialOrd for Precedence {
     }
 }
 
-/// The hostnames that a listener and its routes ask for: its own, and what each route's has in common with it.
-fn hostnames_behind<'a>(behind: &'a Behind<'_>) -> impl Iterator<Item = Option<Hostname>> + 'a {
-    let own = behind.listener.hostname.as_ref();
-    let routes = behind.routes.iter().flat_map(|route| &route.hostnames);
-    let common = routes.filter_map(move |name| match own {
-        Some(own) => own.intersection(name).cloned(),
-        None => Some(name.clone()),
-    });
-    std::iter::once(own.cloned()).chain(common.map(Some))
+/// The hostnames that listeners and their routes ask for, with the numbers of the listeners that do: a listener's own,
+/// and what each of its routes' has in common with it.
+fn hostnames(listeners: &[Behind<'_>]) -> BTreeMap<Precedence, BTreeSet<usize>> {
+    let mut hostnames = BTreeMap::<Precedence, BTreeSet<usize>>::new();
+    for (number, Behind { listener, routes }) in listeners.iter().enumerate() {
+        let own = listener.hostname.as_ref();
+        let routes = routes.iter().flat_map(|route| &route.hostnames);
+        let common = routes.filter_map(|name| match own {
+            Some(own) => own.intersection(name).cloned(),
+            None => Some(name.clone()),
+        });
+        for hostname in std::iter::once(own.cloned()).chain(common.map(Some)) {
+            hostnames.entry(Precedence(hostname)).or_default().insert(number);
+        }
+    }
+    hostnames
 }
 
 /// The most specific of some numbered listeners that covers a hostname; `None` if none does.

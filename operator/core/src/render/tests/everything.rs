@@ -1,6 +1,6 @@
 //! A configuration that uses all there is.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use crate::{
     config::{
@@ -206,7 +206,7 @@ fn internal(
     words: &Words,
     shop: Id,
     cart: Id,
-) -> (BTreeMap<Internal, Action>, [Internal; 2]) {
+) -> (BTreeMap<Internal, Arc<Action>>, [Internal; 2]) {
     let mirror_split = split(
         config,
         "mirror",
@@ -274,7 +274,10 @@ fn internal(
         (rules[1], h2c),
         (Internal::Mirror(mirror_id), mirror),
     ]);
-    (internal, rules)
+    let internal = internal
+        .into_iter()
+        .map(|(name, action)| (name, Arc::new(action)));
+    (internal.collect(), rules)
 }
 
 fn split(config: &mut Config, salt: &'static str, shares: &[(Share, u16)]) -> Id {
@@ -391,7 +394,7 @@ fn locations(config: &mut Config, words: &Words, [shop, cart]: [Id; 2], dispatch
     ];
     for (at, action) in steps {
         let trimmed = path(at).trimmed();
-        let then = Then::Do(Box::new(action));
+        let then = Then::Do(Arc::new(action));
         locations.extend(trimmed.clone().map(|path| Location {
             path: LocationPath::Exact(path),
             then: then.clone(),

@@ -3,7 +3,7 @@ mod matching;
 mod nginx;
 mod syntax;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use everything::{Words, action, header, hostname, path, proxy};
 use proptest::prelude::*;
@@ -89,7 +89,7 @@ proptest! {
     fn paths_arrive_as_written(text in r"[!-~]{0,20}") {
         let encoded = text.bytes().fold(String::new(), |encoded, byte| format!("{encoded}%{byte:02x}"));
         if let Some(path) = Path::new(&format!("/{encoded}")) {
-            let config = one_location(LocationPath::Exact(path), Then::Do(Box::new(refusal())));
+            let config = one_location(LocationPath::Exact(path), Then::Do(Arc::new(refusal())));
             let servers = directives(&render(&config).files["servers/80.conf"]);
             prop_assert_eq!(&all(&servers, "location")[0].parameters, &["=".to_owned(), format!("/{text}")]);
         }
@@ -119,7 +119,7 @@ fn one_location(path: LocationPath, then: Then) -> Config {
 
 /// The lines of the one location for `/a`, without indentation and comments.
 fn location_of(action: Action) -> Vec<String> {
-    let config = one_location(LocationPath::Exact(path("/a")), Then::Do(Box::new(action)));
+    let config = one_location(LocationPath::Exact(path("/a")), Then::Do(Arc::new(action)));
     let servers = render(&config).files["servers/80.conf"].clone();
     let lines = servers
         .lines()
@@ -310,6 +310,20 @@ fn dispatch_over_many_conditions_is_put_together_from_parts() {
     };
     let maps = render(&config).files["maps.conf"].clone();
     assert!(maps.lines().all(|line| line.len() < 4_000));
+}
+
+#[test]
+fn expression_that_is_too_long_for_nginx_is_told_and_never_matches() {
+    let condition = |count: usize| Condition {
+        subject: Subject::Query("name".to_owned()),
+        pattern: Pattern::regex(&".".repeat(count)).expect("an expression"),
+    };
+    assert!(fits(&condition(10)));
+    assert!(!fits(&condition(1_000)));
+    assert_eq!(
+        pattern::Regex::condition(&condition(1_000)).to_string(),
+        "\"~(?!)\""
+    );
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! Paths with a part of them replaced.
+
+use std::collections::BTreeSet;
+
+use super::{
+    actions,
+    pattern::Regex,
+    text::{Comment, Value, Variable},
+    view::views,
+};
+use crate::{
+    config::{Config, PathRewrite, Protocol, Proxy, RewrittenPath, Step},
+    syntax::{Id, Path},
+};
+
+views! {
+    /// A map to new paths.
+    struct RewriteView {
+        about: Comment,
+        source: Variable,
+        variable: Variable,
+        entries: Vec<EntryView>,
+    }
+
+    /// What one form of the old path becomes.
+    struct EntryView {
+        regex: Regex,
+        value: Value,
+    }
+}
+
+/// The replacements: of the path as sent, with its query, and where the protocol's module encodes the path again, of
+/// the decoded path.
+pub(super) fn views_of(config: &Config) -> Vec<RewriteView> {
+    let h2c = config
+        .servers
+        .iter()
+        .flat_map(actions)
+        .filter_map(|action| match &action.step {
+            Step::Proxy(Proxy {
+                protocol: Protocol::H2c,
+                path: Some(RewrittenPath::Prefix(id)),
+                ..
+            }) => Some(*id),
+            _ => None,
+        });
+    let h2c = h2c.collect::<BTreeSet<_>>();
+    let encoded = config
+        .rewrites
+        .iter()
+        .map(|(&id, rewrite)| encoded_view(id, rewrite));
+    let decoded = h2c
+        .into_iter()
+        .filter_map(|id| Some(decoded_view(id, config.rewrites.get(&id)?)));
+    encoded.chain(decoded).collect()
+}
+
+fn encoded_view(id: Id, rewrite: &PathRewrite) -> RewriteView {
+    let PathRewrite { prefix, replacement } = rewrite;
+    let new = replacement.strip_suffix('/').unwrap_or(replacement);
+    let mut entries = vec![EntryView {
+        regex: Regex::encoded_prefix(prefix, true),
+        value: Value::text(new).then_nginx("1").then_nginx("2"),
+    }];
+    if has_segments(prefix) {
+        entries.push(EntryView {
+            regex: Regex::encoded_prefix(prefix, false),
+            value: Value::text(or_root(new)).then_nginx("1"),
+        });
+    }
+    RewriteView {
+        about: Comment(format!("path {prefix}, replaced by {replacement}")),
+        source: Variable::Nginx("plain_uri"),
+        variable: Variable::Rewrite(id),
+        entries,
+    }
+}
+
+fn decoded_view(id: Id, rewrite: &PathRewrite) -> RewriteView {
+    let PathRewrite { prefix, replacement } = rewrite;
+    let new = percent_decoded(replacement.strip_suffix('/').unwrap_or(replacement));
+    let mut entries = vec![EntryView {
+        regex: Regex::decoded_prefix(prefix, true),
+        value: Value::text(&new).then_nginx("1"),
+    }];
+    if has_segments(prefix) {
+        entries.push(EntryView {
+            regex: Regex::decoded_prefix(prefix, false),
+            value: Value::text(or_root(&new)),
+        });
+    }
+    RewriteView {
+        about: Comment(format!("decoded path {prefix}, replaced by {replacement}")),
+        source: Variable::Nginx("client_path"),
+        variable: Variable::DecodedRewrite(id),
+        entries,
+    }
+}
+
+/// Whether a path can be nothing but the prefix; what is left of the root always starts with a slash.
+fn has_segments(prefix: &Path) -> bool {
+    !prefix.without_trailing_slash().is_empty()
+}
+
+fn or_root(path: &str) -> &str {
+    if path.is_empty() { "/" } else { path }
+}
+
+/// A path without its percent-encodings, as far as it is text.
+pub(super) fn percent_decoded(path: &str) -> String {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let digits = (byte == b'%').then(|| tail.get(..2)).flatten();
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(value.unwrap_or(byte));
+        rest = if value.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
