@@ -1,6 +1,6 @@
 //! A configuration that uses all there is.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
     config::{
@@ -78,9 +78,13 @@ pub(super) fn config(words: &Words, address: Option<IpAddr>) -> Config {
     };
     let shop = upstream(&mut config, "shop");
     let cart = upstream(&mut config, "cart");
-    let (internal, rules) = internal(&mut config, words, shop, cart);
+    let (actions, rules) = internal(&mut config, words, shop, cart);
     let dispatch = dispatch(&mut config, words, rules);
     let locations = locations(&mut config, words, [shop, cart], dispatch);
+    let internal = || {
+        let actions = actions.iter().cloned();
+        actions.map(|(name, action)| (name, action.into())).collect()
+    };
     let listen = |port, default| Listen {
         address,
         port,
@@ -92,7 +96,7 @@ pub(super) fn config(words: &Words, address: Option<IpAddr>) -> Config {
             hostname: Some(hostname("shop.example.com")),
             tls: None,
             locations: locations.clone(),
-            internal: internal.clone(),
+            internal: internal(),
         },
         Server {
             listen: listen(8080, true),
@@ -106,21 +110,21 @@ pub(super) fn config(words: &Words, address: Option<IpAddr>) -> Config {
             hostname: Some(hostname("*.example.com")),
             tls: Some(terminate(None, 0)),
             locations: locations.clone(),
-            internal: internal.clone(),
+            internal: internal(),
         },
         Server {
             listen: listen(8443, false),
             hostname: Some(hostname("private.example.com")),
             tls: Some(terminate(Some(false), 1)),
             locations: locations.clone(),
-            internal: internal.clone(),
+            internal: internal(),
         },
         Server {
             listen: listen(8443, false),
             hostname: Some(hostname("default")),
             tls: Some(terminate(Some(true), 2)),
             locations,
-            internal,
+            internal: internal(),
         },
         Server {
             listen: listen(8443, true),
@@ -206,7 +210,7 @@ fn internal(
     words: &Words,
     shop: Id,
     cart: Id,
-) -> (BTreeMap<Internal, Arc<Action>>, [Internal; 2]) {
+) -> (Vec<(Internal, Action)>, [Internal; 2]) {
     let mirror_split = split(
         config,
         "mirror",
@@ -267,17 +271,14 @@ fn internal(
         }),
     );
     let rules = [&rule, &h2c].map(|action| Internal::Rule(Id::of(action)));
-    let internal = BTreeMap::from([
+    let internal = vec![
         (Internal::Backend(Id::of(&first)), first),
         (Internal::Backend(Id::of(&second)), second),
         (rules[0], rule),
         (rules[1], h2c),
         (Internal::Mirror(mirror_id), mirror),
-    ]);
-    let internal = internal
-        .into_iter()
-        .map(|(name, action)| (name, Arc::new(action)));
-    (internal.collect(), rules)
+    ];
+    (internal, rules)
 }
 
 fn split(config: &mut Config, salt: &'static str, shares: &[(Share, u16)]) -> Id {
@@ -394,7 +395,7 @@ fn locations(config: &mut Config, words: &Words, [shop, cart]: [Id; 2], dispatch
     ];
     for (at, action) in steps {
         let trimmed = path(at).trimmed();
-        let then = Then::Do(Arc::new(action));
+        let then = Then::Do(action.into());
         locations.extend(trimmed.clone().map(|path| Location {
             path: LocationPath::Exact(path),
             then: then.clone(),

@@ -3,7 +3,7 @@ mod matching;
 mod nginx;
 mod syntax;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use everything::{Words, action, header, hostname, path, proxy};
 use proptest::prelude::*;
@@ -89,7 +89,7 @@ proptest! {
     fn paths_arrive_as_written(text in r"[!-~]{0,20}") {
         let encoded = text.bytes().fold(String::new(), |encoded, byte| format!("{encoded}%{byte:02x}"));
         if let Some(path) = Path::new(&format!("/{encoded}")) {
-            let config = one_location(LocationPath::Exact(path), Then::Do(Arc::new(refusal())));
+            let config = one_location(LocationPath::Exact(path), Then::Do(refusal().into()));
             let servers = directives(&render(&config).files["servers/80.conf"]);
             prop_assert_eq!(&all(&servers, "location")[0].parameters, &["=".to_owned(), format!("/{text}")]);
         }
@@ -119,7 +119,7 @@ fn one_location(path: LocationPath, then: Then) -> Config {
 
 /// The lines of the one location for `/a`, without indentation and comments.
 fn location_of(action: Action) -> Vec<String> {
-    let config = one_location(LocationPath::Exact(path("/a")), Then::Do(Arc::new(action)));
+    let config = one_location(LocationPath::Exact(path("/a")), Then::Do(action.into()));
     let servers = render(&config).files["servers/80.conf"].clone();
     let lines = servers
         .lines()
