@@ -1,6 +1,6 @@
 //! `cargo xtask`: the tasks of this repository.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -42,14 +42,14 @@ enum Task {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> Result<ExitCode> {
     match Arguments::parse().task {
         Task::Nginx { source } => println!("{}", nginx::find(source)?.path.display()),
         Task::Run { folder } => {
             run::run(&folder.unwrap_or_else(|| workspace::root().join("examples/shop"))).await?;
         }
-        Task::Test { require_all } => tiers::test(require_all)?,
+        Task::Test { require_all } => return tiers::test(require_all),
         Task::CompileNginx { folder } => nginx::compile(&folder)?,
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
