@@ -4,20 +4,20 @@
 //! its endpoints, and `status.yaml` with every status. `UPDATE_GOLDEN=1 cargo test -p operator-core --test golden`
 //! writes them anew. Where `$NGINX` names a program, it has to accept every configuration.
 
+mod nginx;
+mod objects;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs, io,
     path::{Path, PathBuf},
-    process::Command,
-    sync::Arc,
 };
 
 use operator_core::{
     generation::Generation, object::ObjectKey, observed::Observed, options::Options, outcome::Outcome,
-    reconcile, snapshot::Snapshot, with_kinds,
+    reconcile, snapshot::Snapshot,
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use similar_asserts::SimpleDiff;
 
 datatest_stable::harness! {
@@ -46,38 +46,11 @@ fn case(input: &Path) -> datatest_stable::Result<()> {
     }
 }
 
-/// The objects of a file, as the API server would hold them.
+/// The objects of a file.
 fn snapshot(yaml: &str) -> datatest_stable::Result<Snapshot> {
     let mut snapshot = Snapshot::default();
-    for mut document in serde_saphyr::from_multiple::<Value>(yaml)? {
-        let namespace = document["metadata"]["namespace"]
-            .as_str()
-            .unwrap_or("default")
-            .to_owned();
-        let kind = document["kind"].as_str().unwrap_or_default().to_owned();
-        let cluster_wide = ["GatewayClass", "Namespace"].contains(&kind.as_str());
-        if !cluster_wide {
-            document["metadata"]["namespace"] = namespace.clone().into();
-            let labels = json!({ "metadata": { "name": namespace, "labels": { "kubernetes.io/metadata.name": namespace } } });
-            let key = ObjectKey::new("", namespace);
-            snapshot
-                .namespaces
-                .entry(key)
-                .or_insert(Arc::new(serde_json::from_value(labels)?));
-        }
-        document["metadata"]["generation"] = 1.into();
-        macro_rules! insert {
-            ($($field:ident: $type:ty = $kind:literal,)*) => {
-                match kind.as_str() {
-                    $($kind => {
-                        let object = <$type>::deserialize(document)?;
-                        snapshot.$field.insert(ObjectKey::of(&object), Arc::new(object));
-                    })*
-                    other => return Err(format!("unknown kind {other}").into()),
-                }
-            };
-        }
-        with_kinds!(insert);
+    for document in serde_saphyr::from_multiple::<Value>(yaml)? {
+        objects::insert(&mut snapshot, document)?;
     }
     Ok(snapshot)
 }
@@ -143,27 +116,14 @@ fn gateway_files(
     Ok(files)
 }
 
-/// Runs `nginx -t` on a configuration.
+/// Has the NGINX that `$NGINX` names test a configuration.
 fn accepted_by_nginx(generation: &Generation) -> datatest_stable::Result<()> {
     let Some(nginx) = env::var_os("NGINX") else {
         return Ok(());
     };
-    let folder = tempfile::tempdir()?;
-    for (path, content) in &generation.config.files {
-        let path = folder.path().join(path);
-        fs::create_dir_all(path.parent().expect("a file is in a folder"))?;
-        fs::write(path, content)?;
-    }
-    let output = Command::new(nginx)
-        .arg("-t")
-        .arg("-p")
-        .arg(folder.path())
-        .args(["-c", "nginx.conf"])
-        .output()?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into())
+    match nginx::refusal(Path::new(&nginx), generation)? {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(()),
     }
 }
 
@@ -182,19 +142,19 @@ fn write(folder: &Path, files: &BTreeMap<PathBuf, String>) -> datatest_stable::R
 fn compare(folder: &Path, files: &BTreeMap<PathBuf, String>) -> datatest_stable::Result<()> {
     let existing = existing(folder)?;
     let all: BTreeSet<&PathBuf> = files.keys().chain(&existing).collect();
-    let mut differences = String::new();
+    let mut differences = Vec::new();
     for path in all {
         let expected = fs::read_to_string(folder.join(path)).unwrap_or_default();
         let actual = files.get(path).cloned().unwrap_or_default();
         if expected != actual {
             let diff = SimpleDiff::from_str(&expected, &actual, "expected", "actual");
-            differences += &format!("{}\n{diff}\n", path.display());
+            differences.push(format!("{}\n{diff}\n", path.display()));
         }
     }
     if differences.is_empty() {
         Ok(())
     } else {
-        Err(differences.into())
+        Err(differences.concat().into())
     }
 }
 

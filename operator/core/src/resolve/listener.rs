@@ -131,7 +131,7 @@ impl Listener {
         for written in listeners {
             let mut listener = Self::resolve(lookup, context, written);
             if !names.insert(&written.name) {
-                let message = format!("another listener before it has the name {:?} too", written.name);
+                let message = format!("Another listener before it has the name {:?} too", written.name);
                 listener.findings.refuse_value(message);
             }
             resolved.push(listener);
@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn second_listener_of_a_name_is_refused() {
         let two = "{name: http, port: 80, protocol: HTTP}, {name: http, port: 8080, protocol: HTTP}";
-        let message = r#"another listener before it has the name "http" too"#.to_owned();
+        let message = r#"Another listener before it has the name "http" too"#.to_owned();
         assert_eq!(refusals(two), [(ListenerRefusal::UnsupportedValue, message)]);
     }
 

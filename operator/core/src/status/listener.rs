@@ -26,9 +26,11 @@ pub(super) fn statuses(
     stored: &[ListenerStatus],
     generation: Option<i64>,
 ) -> Vec<ListenerStatus> {
+    // Files, unlike the API server, can name two listeners alike: each finds its own status again.
+    let mut stored: Vec<_> = stored.iter().collect();
     let statuses = gateway.listeners_of(owner).map(|(position, listener)| {
-        let stored = stored.iter().find(|stored| stored.name == listener.name);
-        let stored = stored.map_or(&[][..], |stored| &stored.conditions);
+        let found = stored.iter().position(|stored| stored.name == listener.name);
+        let stored = found.map_or(&[][..], |found| &stored.remove(found).conditions);
         let routes = resolved.attachments.attached_routes(&gateway.key, position);
         ListenerStatus {
             name: listener.name.clone(),
