@@ -74,6 +74,10 @@ fn method(wanted: &HttpMethod) -> Result<Condition, Mistake> {
             format!("{} is none of {known}", quoted(wanted.as_str())),
         )
     })?;
+    if ["CONNECT", "TRACE"].contains(&method.as_str()) {
+        let problem = format!("{method} is answered by NGINX itself with 405, so no backend can get one");
+        return Err(Mistake::unsupported("method", problem));
+    }
     Ok(Condition {
         subject: Subject::Method(method),
         pattern: Pattern::literal(method.as_str().as_bytes()),
@@ -228,6 +232,12 @@ mod tests {
                 Subject::Query("q".to_owned())
             ]
         );
+    }
+
+    #[test]
+    fn methods_that_nginx_answers_itself_are_refused() {
+        let mistake = method(&HttpMethod::from("TRACE".to_owned())).expect_err("no backend can get a TRACE");
+        assert!(mistake.to_string().contains("405"), "{mistake}");
     }
 
     #[test]

@@ -4,14 +4,14 @@ use serde::Serialize;
 
 /// A path as NGINX matches it: absolute, percent-decoded, without dot segments.
 ///
-/// It may hold any byte that a percent-encoding can stand for, except NUL.
+/// It may hold any text that percent-encodings can stand for, except NUL.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Path(Vec<u8>);
 
 impl Path {
     /// The decoded path; `None` if it does not start with `/`, holds `//`, `.` or `..` segments, encoded slashes, a
-    /// broken percent-encoding, or anything that cannot be part of a path.
+    /// broken percent-encoding, anything that cannot be part of a path, or is no UTF-8, which a file of ours is.
     ///
     /// See <https://gateway-api.sigs.k8s.io/reference/spec/#httppathmatch>.
     #[must_use]
@@ -20,7 +20,7 @@ impl Path {
         if !path.starts_with('/') || encoded.contains("%2f") || path.len() > 1024 {
             return None;
         }
-        let decoded = decode(path.as_bytes())?;
+        let decoded = decode(path.as_bytes()).filter(|path| std::str::from_utf8(path).is_ok())?;
         let mut segments = decoded[1..].split(|byte| *byte == b'/').peekable();
         while let Some(segment) = segments.next() {
             let last = segments.peek().is_none();
@@ -102,6 +102,7 @@ mod tests {
         for path in [
             "", "a", "/a//b", "/a/../b", "/.", "/a%2Fb", "/%", "/%0", "/%00", "/a b", "/a?b", "/a#b", "/\n",
             "/%+1",
+            "/%ff",
         ] {
             assert_eq!(Path::new(path), None, "{path:?}");
         }
