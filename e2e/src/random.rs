@@ -4,7 +4,9 @@
 
 use crate::reference::{Match, PathMatch, Request, Route, ValueMatch};
 
-const HOSTS: [&str; 7] = [
+const HOSTS: [&str; 9] = [
+    "shop.example",
+    "shop.example",
     "shop.example",
     "www.shop.example",
     "a.www.shop.example",
@@ -21,9 +23,9 @@ const HOSTNAMES: [&str; 6] = [
     "*.example",
     "other.test",
 ];
-const SEGMENTS: [&str; 8] = ["a", "b", "ab", "A", "a.b", "v1", "a-b", "a+b"];
+/// The first half is meant, here and below: what meets is worth more than what differs.
+const SEGMENTS: [&str; 10] = ["a", "a", "a", "b", "b", "ab", "A", "a.b", "v1", "a+b"];
 const PATH_PATTERNS: [&str; 7] = ["/a", "/[ab]+", "/a/.*", "/.*/b", ".*", "/v[0-9](/.*)?", "/a|/b"];
-/// The first half is meant: values that meet are worth more than values that differ.
 const VALUES: [&str; 8] = ["one", "one", "two", "two", "One", "one two", "a,b", "one, two"];
 const VALUE_PATTERNS: [&str; 6] = ["one", "o.*", "[a-z]+", "one|two", ".*", "(one)?two"];
 const HEADERS: [&str; 3] = ["x-a", "X-A", "version"];
@@ -42,7 +44,7 @@ impl Random {
 
     /// A set of routes, none of which has a match that NGINX would refuse.
     pub fn routes(&mut self) -> Vec<Route> {
-        (0..=self.below(5)).map(|number| self.route(number)).collect()
+        (0..=self.below(8)).map(|number| self.route(number)).collect()
     }
 
     /// A request.
@@ -63,7 +65,7 @@ impl Random {
         let hostnames = self.list(2, |random| (*random.one_of(&HOSTNAMES)).to_owned());
         // Names run against the order of creation, which is often the same.
         let name = format!("route-{}", 9 - number);
-        let created = self.below(3).try_into().expect("less than 3");
+        let created = self.below(2).try_into().expect("less than 2");
         let rules = (0..=self.below(3))
             .map(|_| (0..=self.below(2)).map(|_| self.r#match()).collect())
             .collect();
@@ -85,7 +87,7 @@ impl Random {
             ((*random.one_of(&PARAMETERS)).to_owned(), random.value_match())
         });
         query.dedup_by(|later, earlier| later.0 == earlier.0);
-        let method = self.one_in(3).then(|| (*self.one_of(&METHODS[..2])).to_owned());
+        let method = self.one_in(4).then(|| (*self.one_of(&METHODS[..2])).to_owned());
         Match {
             path: self.path_match(),
             method,
