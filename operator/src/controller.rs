@@ -7,8 +7,12 @@ use std::{
 };
 
 use operator_core::{
-    generation::Generation, infra::GatewayInfra, object::ObjectKey, options::Options, outcome::Outcome,
-    reconcile, status::StatusChange,
+    generation::Generation,
+    infra::GatewayInfra,
+    object::ObjectKey,
+    options::Options,
+    outcome::{Outcome, StatusChange},
+    reconcile,
 };
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};

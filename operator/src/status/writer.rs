@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
-use operator_core::status::StatusChange;
+use operator_core::outcome::StatusChange;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;

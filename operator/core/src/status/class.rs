@@ -1,12 +1,12 @@
 //! Status of `GatewayClasses`.
 
 use super::{
-    Status, StatusChange,
     condition::{Wanted, merged},
     feature,
 };
 use crate::{
     api::{GatewayClassStatus, SupportedFeature},
+    outcome::{Status, StatusChange},
     resolve::Resolved,
     snapshot::Snapshot,
 };

@@ -1,8 +1,14 @@
 //! Statuses for tests.
 
-use super::{Status, StatusChange, statuses};
+use super::statuses;
 use crate::{
-    api::Condition, object::ObjectKey, observed::Observed, options::Options, resolve, snapshot::Snapshot,
+    api::Condition,
+    object::ObjectKey,
+    observed::Observed,
+    options::Options,
+    outcome::{Status, StatusChange},
+    resolve,
+    snapshot::Snapshot,
 };
 use std::collections::BTreeMap;
 

@@ -1,10 +1,12 @@
 //! Status of `NginxFleet`s.
 
-use super::{
-    Status, StatusChange,
-    condition::{Wanted, merged, sentences},
+use super::condition::{Wanted, merged, sentences};
+use crate::{
+    api::NginxFleetStatus,
+    outcome::{Status, StatusChange},
+    resolve::fleet,
+    snapshot::Snapshot,
 };
-use crate::{api::NginxFleetStatus, resolve::fleet, snapshot::Snapshot};
 
 /// The `NginxFleet`s whose status is another than it should be, whether or not a gateway uses them.
 pub(super) fn changes(snapshot: &Snapshot) -> Vec<StatusChange> {

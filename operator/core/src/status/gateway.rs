@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use super::{
-    Status, StatusChange,
     condition::{Wanted, merged, sentences},
     listener,
     programmed::Programming,
@@ -11,6 +10,7 @@ use super::{
 use crate::{
     api::{AddressType, GatewayStatus, GatewayStatusAddress},
     observed::ObservedGateway,
+    outcome::{Status, StatusChange},
     resolve::{Gateway, ListenerOwner, Resolved, finding::Reason},
     snapshot::Snapshot,
     status::listener_set,

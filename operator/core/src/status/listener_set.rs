@@ -1,7 +1,6 @@
 //! Status of `ListenerSets`.
 
 use super::{
-    Status, StatusChange,
     condition::{Wanted, merged},
     listener,
     programmed::Programming,
@@ -9,6 +8,7 @@ use super::{
 use crate::{
     api::ListenerSetStatus,
     object::ObjectKey,
+    outcome::{Status, StatusChange},
     resolve::{Gateway, ListenerOwner, Resolved, finding::Reason, listener_set::ListenerSet},
     snapshot::Snapshot,
 };

@@ -21,18 +21,11 @@ mod route;
 
 use std::collections::BTreeMap;
 
-use kube::ResourceExt;
-use serde::Serialize;
-
 use crate::{
-    api::{
-        GatewayClassStatus, GatewayStatus, InferencePoolStatus, ListenerSetStatus, NginxFleetStatus,
-        PolicyStatus, RouteStatus,
-    },
     object::ObjectKey,
     observed::Observed,
     options::Options,
-    outcome::GatewayOutcome,
+    outcome::{GatewayOutcome, StatusChange},
     resolve::Resolved,
     snapshot::Snapshot,
 };
@@ -71,58 +64,4 @@ pub fn statuses(
     changes.extend(route::changes(snapshot, resolved, options));
     changes.extend(policy::changes(snapshot, resolved, options));
     changes
-}
-
-/// A status that an object should have and has not.
-///
-/// It is whole: what other controllers wrote is in it, unchanged. A condition that changed has the epoch as its
-/// `lastTransitionTime`, for core knows no clock: whoever writes it puts the time in.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StatusChange {
-    /// Such as `HTTPRoute`.
-    pub kind: &'static str,
-    /// Which object.
-    pub object: ObjectKey,
-    /// `metadata.resourceVersion` of the object that was looked at.
-    pub resource_version: Option<String>,
-    /// The new status.
-    pub status: Status,
-}
-
-/// The status of an object of any kind that has one from us.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Status {
-    /// Of a `GatewayClass`.
-    GatewayClass(GatewayClassStatus),
-    /// Of a Gateway.
-    Gateway(GatewayStatus),
-    /// Of a `ListenerSet`.
-    ListenerSet(ListenerSetStatus),
-    /// Of a route of any kind.
-    Route(RouteStatus),
-    /// Of a `BackendTLSPolicy`.
-    BackendTlsPolicy(PolicyStatus),
-    /// Of an `InferencePool`.
-    InferencePool(InferencePoolStatus),
-    /// Of an `NginxFleet`.
-    NginxFleet(NginxFleetStatus),
-}
-
-impl StatusChange {
-    /// The change from the stored status of an object to the wanted one; `None` if that is no change.
-    fn new<S: PartialEq>(
-        kind: &'static str,
-        object: &impl ResourceExt,
-        stored: &S,
-        wanted: S,
-        status: impl FnOnce(S) -> Status,
-    ) -> Option<Self> {
-        (*stored != wanted).then(|| Self {
-            kind,
-            object: ObjectKey::of(object),
-            resource_version: object.resource_version(),
-            status: status(wanted),
-        })
-    }
 }

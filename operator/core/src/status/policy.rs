@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    Status, StatusChange,
-    condition::{Wanted, merged},
-};
+use super::condition::{Wanted, merged};
 use crate::{
     api::{BackendTlsPolicy, GATEWAY_GROUP, HttpRoute, ParentReference, PolicyAncestorStatus, PolicyStatus},
     object::ObjectKey,
     options::Options,
+    outcome::{Status, StatusChange},
     resolve::Resolved,
     snapshot::Snapshot,
 };

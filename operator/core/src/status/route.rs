@@ -4,14 +4,12 @@
 //! ours for parents that the route no longer refers to, or that are no longer ours, go
 //! (<https://gateway-api.sigs.k8s.io/reference/spec/#routestatus>).
 
-use super::{
-    Status, StatusChange,
-    condition::{Wanted, merged, sentences},
-};
+use super::condition::{Wanted, merged, sentences};
 use crate::{
     api::{Route, RouteParentStatus, RouteStatus},
     object::ObjectKey,
     options::Options,
+    outcome::{Status, StatusChange},
     resolve::{
         Attachment, HttpRoute, Resolved,
         finding::Reason,

@@ -16,7 +16,7 @@ use operator_core::{
     reconcile,
     resolve::resolve,
     snapshot::Snapshot,
-    status::StatusChange,
+    outcome::StatusChange,
     with_kinds,
 };
 use serde_json::{Value, json};
