@@ -151,7 +151,7 @@ pub struct Cors {
 }
 
 /// Origins as a user wrote them, split at the point where a wildcard may stand.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum OriginPattern {
     /// Every origin.
     Any,

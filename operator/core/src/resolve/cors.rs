@@ -25,6 +25,7 @@ pub(super) fn cors(filter: &HttpCorsFilter) -> Result<Cors, Mistake> {
     })
 }
 
+/// The origins, each once.
 fn origins(origins: &[String]) -> Result<Vec<OriginPattern>, Mistake> {
     let parsed = |(index, text): (usize, &String)| {
         origin(text).ok_or_else(|| {
@@ -36,7 +37,11 @@ fn origins(origins: &[String]) -> Result<Vec<OriginPattern>, Mistake> {
             Mistake::unsupported(format!("allowOrigins[{index}]"), problem)
         })
     };
-    origins.iter().enumerate().map(parsed).collect()
+    let mut origins: Vec<_> = origins.iter().enumerate().map(parsed).collect::<Result<_, _>>()?;
+    // Two texts can be one origin to a browser, which NGINX would refuse to look up twice.
+    origins.sort();
+    origins.dedup();
+    Ok(origins)
 }
 
 /// An origin as browsers write it: in lower case, and without a port that the scheme makes needless.
@@ -148,6 +153,16 @@ mod tests {
             Some(wildcard("https://", ".example.com:8443"))
         );
         assert_eq!(origin("http://*"), Some(wildcard("http://", "")));
+    }
+
+    #[test]
+    fn an_origin_that_is_written_twice_is_one() {
+        let cors =
+            parsed("{allowOrigins: ['https://a.example', 'https://A.example:443']}").expect("a policy");
+        assert_eq!(
+            cors.origins,
+            [OriginPattern::Exact("https://a.example".to_owned())]
+        );
     }
 
     #[test]
