@@ -118,11 +118,11 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
-            read: Duration::from_secs(300),
-            send: Duration::from_secs(60),
+            read: Duration::from_mins(5),
+            send: Duration::from_mins(1),
             keepalive: Duration::from_secs(75),
-            client_header: Duration::from_secs(60),
-            client_body: Duration::from_secs(60),
+            client_header: Duration::from_mins(1),
+            client_body: Duration::from_mins(1),
             shutdown: None,
         }
     }

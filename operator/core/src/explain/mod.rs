@@ -67,12 +67,11 @@ fn explain_gateway(resolved: &Resolved, gateway: &Gateway, request: &Request) ->
     let routes = listener.and_then(|(position, _)| routes?.get(position));
     let index = RouteIndex::new(routes.map_or(&[], Vec::as_slice));
     for candidate in index.candidates(hostname.as_ref()) {
-        match mismatch(&candidate, request) {
-            Some(why) => explanation.passed.push((describe_match(&candidate), why)),
-            None => {
-                explanation.taken = Some((describe_match(&candidate), describe_rule(candidate.rule)));
-                break;
-            }
+        if let Some(why) = mismatch(&candidate, request) {
+            explanation.passed.push((describe_match(&candidate), why));
+        } else {
+            explanation.taken = Some((describe_match(&candidate), describe_rule(candidate.rule)));
+            break;
         }
     }
     Some(explanation)

@@ -54,7 +54,7 @@ pub(super) fn resolve(
         FrontendValidationModeType::AllowInsecureFallback => true,
         FrontendValidationModeType::Unknown(mode) => {
             let message = format!(
-                "the Gateway validates clients in the mode {mode}; it can be {}",
+                "The Gateway validates clients in the mode {mode}; it can be {}",
                 FrontendValidationModeType::KNOWN.join(" or ")
             );
             result
@@ -65,7 +65,7 @@ pub(super) fn resolve(
     };
     if authorities.is_empty() {
         let message = format!(
-            "none of the Gateway's caCertificateRefs for port {port} can be used, so no client could be verified"
+            "None of the Gateway's caCertificateRefs for port {port} can be used, so no client could be verified"
         );
         result
             .refusals

@@ -118,11 +118,11 @@ fn conflict_between(listener: &Listener, rival: &Listener) -> Option<Finding<Con
     let Listener { port, hostname, .. } = listener;
     let who = name(rival);
     if listener.protocol != rival.protocol {
-        let message = format!("{who} has port {port} for protocol {}", rival.protocol);
+        let message = format!("Port {port} is taken for protocol {} by {who}", rival.protocol);
         Some(Finding::new(Conflict::ProtocolConflict, message))
     } else if listener.hostname == rival.hostname {
         let hosts = hostname.as_ref().map_or("all hosts", Hostname::as_str);
-        let message = format!("{who} takes {hosts} on port {port}");
+        let message = format!("Port {port} is taken for {hosts} by {who}");
         Some(Finding::new(Conflict::HostnameConflict, message))
     } else {
         None

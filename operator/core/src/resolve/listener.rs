@@ -220,7 +220,7 @@ fn kinds(listener: &api::Listener, findings: &mut ListenerFindings) -> Vec<&'sta
                     if served.is_empty() {
                         "nothing yet".to_owned()
                     } else {
-                        served.join(", ")
+                        format!("{} of group {GATEWAY_GROUP:?}", served.join(", "))
                     }
                 ),
             )),

@@ -131,13 +131,13 @@ impl<'a> Parents<'a> {
         }
         places.retain(|place| is_in_force(place.listener));
         if places.is_empty() {
-            let problem = format!("no listener of {parent} that is asked for is accepted; see its status");
+            let problem = format!("No listener of {parent} that is asked for is accepted; see its status");
             return Err(Mistake::new(RouteReason::NoMatchingParent, "", problem));
         }
         places.retain(|place| lets_in(place.listener, applicant.kind));
         if places.is_empty() {
             let problem = format!(
-                "no listener of {parent} that is asked for lets a route of kind {} attach; see protocol and \
+                "No listener of {parent} that is asked for lets a route of kind {} attach; see protocol and \
                  allowedRoutes.kinds there",
                 applicant.kind
             );
@@ -151,7 +151,7 @@ impl<'a> Parents<'a> {
         });
         if places.is_empty() {
             let problem = format!(
-                "no listener of {parent} that is asked for lets routes of namespace {} attach; see \
+                "No listener of {parent} that is asked for lets routes of namespace {} attach; see \
                  allowedRoutes.namespaces there",
                 applicant.namespace
             );
@@ -191,6 +191,8 @@ impl Parent<'_> {
             .map(|Place { listener, .. }| format!("{}:{}", listener.name, listener.port));
         let existing: Vec<String> = existing.collect();
         let existing = match existing.as_slice() {
+            // Only one that is refused is without.
+            [] if self.kind == "ListenerSet" => "its status says why none of them is accepted".to_owned(),
             [] => "it has none of its own".to_owned(),
             existing => format!("it has {}", existing.join(", ")),
         };

@@ -132,7 +132,7 @@ fn resolved_refs(gateway: &Gateway) -> Wanted {
         Wanted::yes("ResolvedRefs", "ResolvedRefs", "All references lead somewhere.")
     } else {
         let message = format!(
-            "References of these listeners lead nowhere: {}.",
+            "These listeners name what cannot be used, as their conditions say: {}.",
             dangling.join(", ")
         );
         Wanted::no("ResolvedRefs", "ListenersNotResolved", message)

@@ -6,10 +6,10 @@ use sha2::{Digest, Sha256};
 /// A short name made from what it names: equal things have equal names, so that they share one definition, and a
 /// name stays the same when other things come and go.
 ///
-/// Ten hexadecimal digits.
+/// Twenty hexadecimal digits: too many for anyone to find something of their own that has the name of another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(into = "String")]
-pub struct Id([u8; 5]);
+pub struct Id([u8; 10]);
 
 impl Id {
     /// The name of `content`.
@@ -19,8 +19,8 @@ impl Id {
     #[must_use]
     pub fn of<T: Serialize + ?Sized>(content: &T) -> Self {
         let content = serde_json::to_vec(content).expect("a structure without maps of odd keys serializes");
-        let [a, b, c, d, e, ..] = <[u8; 32]>::from(Sha256::digest(content));
-        Self([a, b, c, d, e])
+        let digest = Sha256::digest(content);
+        Self(std::array::from_fn(|position| digest[position]))
     }
 }
 
