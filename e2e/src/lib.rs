@@ -20,7 +20,9 @@
 
 pub mod certificates;
 pub mod client;
+pub mod command;
 pub mod echo;
+pub mod go;
 pub mod load;
 pub mod loopback;
 pub mod manifests;

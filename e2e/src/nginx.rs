@@ -9,13 +9,16 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
-use crate::workspace;
+use crate::{
+    command::{output, run},
+    workspace::{self, fresh},
+};
 
 /// The oldest NGINX that Flotilla runs on: it brought `keepalive_min_timeout` and `ssl_certificate_cache`.
 pub const OLDEST: Version = Version([1, 27, 4]);
@@ -259,16 +262,6 @@ fn on_path() -> Option<PathBuf> {
         .find(|nginx| nginx.is_file())
 }
 
-/// The folder, with nothing in it.
-fn fresh(folder: &Path) -> Result<PathBuf> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => fs::create_dir_all(folder),
-    }
-    .with_context(|| format!("cannot empty {}", folder.display()))?;
-    Ok(folder.to_owned())
-}
-
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let read = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     Ok(read
@@ -287,30 +280,6 @@ fn make_executable(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("cannot make {} executable", path.display()))
-}
-
-/// Runs a command to its end; what it writes goes to standard error.
-fn run(command: &mut Command) -> Result<()> {
-    let program = command.get_program().display().to_string();
-    let status = command.stdin(Stdio::null()).stdout(io::stderr()).status();
-    let status = status.with_context(|| format!("cannot start {program}"))?;
-    ensure!(status.success(), "{program} failed: {status}");
-    Ok(())
-}
-
-/// What a command wrote, on either stream; fails with it when the command fails.
-fn output(command: &mut Command) -> Result<String> {
-    let program = command.get_program().display().to_string();
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start {program}"))?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    if !output.status.success() {
-        bail!("{program} failed: {}", said.trim());
-    }
-    Ok(said)
 }
 
 #[cfg(test)]

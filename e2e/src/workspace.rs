@@ -1,7 +1,7 @@
 //! Where things are in this repository, and how its binaries are built.
 
 use std::{
-    env,
+    env, fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -36,6 +36,16 @@ pub fn root() -> &'static Path {
 /// Cargo's target folder.
 pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |target| root().join(target))
+}
+
+/// The folder, with nothing in it.
+pub fn fresh(folder: &Path) -> Result<PathBuf> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => fs::create_dir_all(folder),
+    }
+    .with_context(|| format!("cannot empty {}", folder.display()))?;
+    Ok(folder.to_owned())
 }
 
 /// A cargo command in the checkout, with what it writes sent to standard error.
