@@ -1,6 +1,10 @@
 //! The command line.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -37,9 +41,14 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub prefix: PathBuf,
 
-    /// Where the operator listens: `unix:/path/to.sock` or `http://127.0.0.1:port`.
+    /// Where the operator listens: `unix:/path/to.sock` or `https://host:port`.
     #[arg(long, value_name = "ADDRESS")]
     pub operator: String,
+
+    /// File with the certificates of the authorities that the operator's certificate may come from, in PEM; read at
+    /// each connection.
+    #[arg(long, value_name = "PATH")]
+    pub operator_ca: Option<PathBuf>,
 
     /// File with the bearer token that says to the operator who this is; read at each connection.
     #[arg(long, value_name = "PATH")]
@@ -52,6 +61,10 @@ pub struct Options {
     /// The NGINX to run, 1.27.4 or newer.
     #[arg(long, value_name = "PATH", default_value = "nginx")]
     pub nginx: PathBuf,
+
+    /// Address to answer /healthz and /readyz on: whether the agent is alive, and whether its NGINX takes requests.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub admin: Option<SocketAddr>,
 
     /// Address to answer NGINX's DNS queries on; the ports are chosen at the first start and kept.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]

@@ -5,11 +5,13 @@
 //!                   ├── link   <──gRPC──> operator
 //!                   ├── apply  stage, test, switch, reload, confirm
 //!                   ├── data   endpoints, certificates: never a reload
-//!                   └── dns    <──questions── nginx
+//!                   ├── dns    <──questions── nginx
+//!                   └── admin  <──probes── kubelet
 //! ```
 //!
 //! Read [`supervisor`] first.
 
+pub mod admin;
 pub mod apply;
 pub mod args;
 pub mod backoff;

@@ -8,7 +8,7 @@ use tokio_stream::wrappers::WatchStream;
 use tonic::{
     Request,
     metadata::{AsciiMetadataValue, errors::InvalidMetadataValue},
-    transport::Endpoint,
+    transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 use tracing::{debug, info, warn};
 
@@ -27,6 +27,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub enum Error {
     #[error("cannot connect to the operator")]
     Connect(#[source] tonic::transport::Error),
+    #[error("cannot read the authorities in {path}")]
+    Authorities { path: PathBuf, source: io::Error },
+    #[error("cannot speak TLS with the authorities in {path}")]
+    Tls {
+        path: PathBuf,
+        source: tonic::transport::Error,
+    },
     #[error("cannot read the token in {path}")]
     Token { path: PathBuf, source: io::Error },
     #[error("the token in {path} is none")]
@@ -44,6 +51,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Link {
     endpoint: Endpoint,
+    operator_ca: Option<PathBuf>,
     token_file: Option<PathBuf>,
     report: watch::Receiver<Report>,
     config: watch::Sender<Option<Arc<Config>>>,
@@ -65,6 +73,7 @@ impl Link {
             .keep_alive_while_idle(true);
         Ok(Self {
             endpoint,
+            operator_ca: options.operator_ca.clone(),
             token_file: options.token_file.clone(),
             report,
             config,
@@ -99,7 +108,7 @@ impl Link {
 
     /// One connection, from its beginning to its end.
     async fn connection(&self, was_connected: &mut bool) -> Result<(), Error> {
-        let channel = self.endpoint.connect().await.map_err(Error::Connect)?;
+        let channel = self.endpoint()?.connect().await.map_err(Error::Connect)?;
         let mut client = FleetClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
         // The stream begins with the newest report and skips those that are outdated before they are sent.
         let mut request = Request::new(WatchStream::new(self.report.clone()));
@@ -136,6 +145,23 @@ impl Link {
             self.config.send_replace(Some(Arc::new(config)));
         }
         Ok(())
+    }
+
+    /// The operator as its authorities are now: they change while the agent runs.
+    fn endpoint(&self) -> Result<Endpoint, Error> {
+        let endpoint = self.endpoint.clone();
+        let Some(path) = &self.operator_ca else {
+            return Ok(endpoint);
+        };
+        let authorities = fs::read(path).map_err(|source| Error::Authorities {
+            path: path.clone(),
+            source,
+        })?;
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities));
+        endpoint.tls_config(tls).map_err(|source| Error::Tls {
+            path: path.clone(),
+            source,
+        })
     }
 
     fn authorization(&self) -> Result<Option<AsciiMetadataValue>, Error> {

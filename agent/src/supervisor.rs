@@ -1,11 +1,12 @@
 //! The supervisor: everything between the operator and one NGINX.
 //!
-//! All on one thread. Four parts that know little of each other:
+//! All on one thread. Five parts that know little of each other:
 //!
 //! - [`link`](crate::link) takes down what is wanted and sends up the newest report,
 //! - [`data`](crate::data) puts endpoints and certificates into effect as they come,
 //! - [`dns`](crate::dns) tells NGINX the endpoints,
-//! - [`apply`](crate::apply) has NGINX serve the configuration that is wanted.
+//! - [`apply`](crate::apply) has NGINX serve the configuration that is wanted,
+//! - [`admin`](crate::admin) says whether it does.
 //!
 //! NGINX goes on when the supervisor dies, as a child of init, and the next supervisor adopts it.
 
@@ -23,6 +24,7 @@ use tokio::{
 use tracing::{error, info};
 
 use crate::{
+    admin,
     apply::{Gateway, Parts},
     args::Options,
     data,
@@ -80,6 +82,9 @@ async fn supervise(options: &Options) -> anyhow::Result<()> {
     gateway.adopt(dns_is_where_it_was).await;
     let link = Link::new(options, report.subscribe(), config, data)
         .with_context(|| format!("--operator {} is no address", options.operator))?;
+    if let Some(address) = options.admin {
+        admin::serve(address, report.subscribe()).await?;
+    }
     // Goes on while connections end, so that the operator sees it.
     tokio::spawn(link.follow());
 
