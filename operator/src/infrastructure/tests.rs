@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -123,7 +123,7 @@ async fn eventually<T>(what: &str, attempt: impl Fn() -> Option<T>) -> T {
 fn asking_for(address: &str) -> GatewayInfra {
     GatewayInfra {
         addresses: vec![address.parse().unwrap()],
-        ports: BTreeSet::new(),
+        ..GatewayInfra::default()
     }
 }
 

@@ -268,11 +268,15 @@ fn check_backend_tls(
 fn infra(gateway: &api::Gateway, listeners: &[Listener]) -> GatewayInfra {
     let addresses = gateway.spec.addresses.iter();
     let serving = listeners.iter().filter(|listener| listener.serves);
+    let infrastructure = gateway.spec.infrastructure.clone().unwrap_or_default();
     GatewayInfra {
+        uid: gateway.metadata.uid.clone().unwrap_or_default(),
         addresses: addresses
             .filter_map(|address| address.value.as_ref()?.parse().ok())
             .collect(),
         ports: serving.map(|listener| listener.port).collect(),
+        labels: infrastructure.labels,
+        annotations: infrastructure.annotations,
     }
 }
 
