@@ -202,7 +202,8 @@ fn kinds(listener: &api::Listener, findings: &mut ListenerFindings) -> Vec<&'sta
         ProtocolType::Tls | ProtocolType::Tcp | ProtocolType::Udp | ProtocolType::Unknown(_) => &[],
     };
     let allowed = listener.allowed_kinds();
-    if allowed.is_empty() {
+    // Of a protocol that is not served there is no more to say than that.
+    if allowed.is_empty() || served.is_empty() {
         return served.to_vec();
     }
     let mut kinds = Vec::new();
@@ -213,15 +214,11 @@ fn kinds(listener: &api::Listener, findings: &mut ListenerFindings) -> Vec<&'sta
             None => findings.unresolved.push(Finding::new(
                 UnresolvedReference::InvalidRouteKinds,
                 format!(
-                    "allowedRoutes has {} of group {:?}; for protocol {} it can have {}",
+                    "allowedRoutes has {} of group {:?}; for protocol {} it can have {} of group {GATEWAY_GROUP:?}",
                     allowed.kind,
                     allowed.group(),
                     listener.protocol,
-                    if served.is_empty() {
-                        "nothing yet".to_owned()
-                    } else {
-                        format!("{} of group {GATEWAY_GROUP:?}", served.join(", "))
-                    }
+                    served.join(", ")
                 ),
             )),
         }

@@ -12,11 +12,10 @@ use operator_core::{
     object::ObjectKey,
     observed::{Instance, Observed, ObservedGateway},
     options::Options,
-    outcome::Outcome,
+    outcome::{Outcome, StatusChange},
     reconcile,
     resolve::resolve,
     snapshot::Snapshot,
-    outcome::StatusChange,
     with_kinds,
 };
 use serde_json::{Value, json};
