@@ -13,19 +13,26 @@ use tempfile::TempDir;
 use crate::{
     client::Target,
     loopback::Loopback,
-    process::{Process, end},
+    process::{Process, adopt_orphans, end},
     standalone::{eventually, nginx_path, product},
 };
+
+/// Its log, beside its configuration.
+const LOG: &str = "nginx.log";
 
 /// A running NGINX; it ends when this value is dropped.
 #[derive(Debug)]
 pub struct Plain {
     nginx: Child,
     address: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Plain {
+    /// A port that no other manifest has: `nginx -t` on what is rendered elsewhere listens on its ports, at all
+    /// addresses, for a moment.
+    pub const RENDERED_PORT: u16 = 8765;
+
     /// Starts NGINX on a whole configuration, and waits until it listens at this address.
     pub async fn start(configuration: &str, address: SocketAddr) -> Result<Self> {
         let folder = folder()?;
@@ -36,7 +43,7 @@ impl Plain {
 
     /// Renders manifests and starts NGINX on what their Gateway `default/edge` gets.
     ///
-    /// That Gateway has one listener, on port 8080; it is served at the first address of `loopback`.
+    /// That Gateway has one listener, on [`Self::RENDERED_PORT`]; it is served at the first address of `loopback`.
     pub async fn rendered(loopback: &Loopback, manifests: &str) -> Result<Self> {
         let folder = folder()?;
         let [input, output] = ["manifests", "out"].map(|name| folder.path().join(name));
@@ -44,24 +51,27 @@ impl Plain {
             .and_then(|()| fs::write(input.join("all.yaml"), manifests))
             .context("cannot write manifests")?;
         render(&input, &output)?;
-        let (prefix, address) = (output.join("default/edge"), loopback.socket(1, 8080));
+        let (prefix, address) = (
+            output.join("default/edge"),
+            loopback.socket(1, Self::RENDERED_PORT),
+        );
         listen_only_at(address, &prefix)?;
         Self::run(folder, &prefix, address).await
     }
 
     async fn run(folder: TempDir, prefix: &Path, address: SocketAddr) -> Result<Self> {
-        let path = folder.path().join("nginx.log");
-        let log = File::create(&path).context("cannot create a log")?;
+        let log = File::create(folder.path().join(LOG)).context("cannot create a log")?;
         let mut command = Command::new(nginx_path()?);
         command
             .args(["-e", "stderr", "-c", "nginx.conf", "-g", "daemon off;", "-p"])
             .arg(prefix);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        adopt_orphans();
         let nginx = command.spawn().context("cannot start NGINX")?;
         let mut plain = Self {
             nginx,
             address,
-            _folder: folder,
+            folder,
         };
         let serves =
             eventually(
@@ -70,12 +80,13 @@ impl Plain {
                     None => plain.target().connect().await.map(|_| true),
                 },
             );
-        ensure!(
-            serves.await?,
-            "NGINX has ended: {}",
-            fs::read_to_string(&path).unwrap_or_default()
-        );
+        ensure!(serves.await?, "NGINX has ended: {}", plain.log());
         Ok(plain)
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default()
     }
 
     /// Where it serves.

@@ -59,7 +59,9 @@ async fn compare(loopback: &Loopback, seed: u64) -> Result<u64> {
         }
         let (expected, found) = (
             winner(&routes, &request),
-            answer(&mut connection, &request).await?,
+            answer(&mut connection, &request)
+                .await
+                .with_context(|| rendered.log())?,
         );
         ensure!(
             found == expected,
@@ -138,7 +140,7 @@ fn manifests(routes: &[Route]) -> String {
         "spec": {
             "gatewayClassName": "flotilla",
             "listeners": [{
-                "name": "http", "protocol": "HTTP", "port": 8080,
+                "name": "http", "protocol": "HTTP", "port": Plain::RENDERED_PORT,
                 "allowedRoutes": { "namespaces": { "from": "All" } },
             }],
         },
