@@ -33,3 +33,13 @@ impl Default for Options {
         }
     }
 }
+
+/// The port that is bound for a listener's port, where that much is added to ports below 1024.
+#[must_use]
+pub fn bound_port(listener: u16, privileged_port_shift: u16) -> u16 {
+    if listener < 1024 {
+        listener + privileged_port_shift
+    } else {
+        listener
+    }
+}

@@ -11,6 +11,7 @@ use crate::{
     config::Settings,
     infra::GatewayInfra,
     object::ObjectKey,
+    options::{Options, bound_port},
     outcome::Needs,
     resolve::{
         certificate::Certificate,
@@ -19,7 +20,7 @@ use crate::{
         finding::{Finding, reasons},
         fleet,
         grant::{Grants, Referrer},
-        listener::{Listener, ListenerContext, ListenerOwner},
+        listener::{Listener, ListenerContext, ListenerOwner, ListenerRefusal},
         listener_set,
         lookup::{Dangling, Lookup},
     },
@@ -98,6 +99,7 @@ impl Gateway {
 #[must_use]
 pub fn resolve(
     snapshot: &Snapshot,
+    options: &Options,
     classes: &BTreeMap<ObjectKey, Class>,
     grants: &Grants<'_>,
     needs: &mut Needs,
@@ -135,6 +137,7 @@ pub fn resolve(
             listener_sets.insert((*child).clone(), listener_set);
         }
         conflict::mark(&mut gateway.listeners);
+        refuse_taken_ports(&mut gateway.listeners, options.privileged_port_shift);
         gateway.infra = infra(object, &gateway.listeners);
         gateways.insert(key.clone(), gateway);
     }
@@ -171,6 +174,24 @@ fn resolve_gateway(
         infra: GatewayInfra::default(),
         listeners: Listener::resolve_all(lookup, &context, &gateway.spec.listeners),
         findings,
+    }
+}
+
+/// Refuses listeners whose port is bound for another port already, by a listener of higher precedence.
+fn refuse_taken_ports(listeners: &mut [Listener], privileged_port_shift: u16) {
+    let mut taken = BTreeMap::<u16, u16>::new();
+    for listener in listeners.iter_mut().filter(|listener| listener.serves) {
+        let bound = bound_port(listener.port, privileged_port_shift);
+        let first = *taken.entry(bound).or_insert(listener.port);
+        if first != listener.port {
+            let message = format!(
+                "Port {} cannot be had: it is port {bound} of the machine, as is port {first} of another listener",
+                listener.port
+            );
+            let refusal = Finding::new(ListenerRefusal::PortUnavailable, message);
+            listener.findings.refusals.push(refusal);
+            listener.decide();
+        }
     }
 }
 
@@ -314,6 +335,28 @@ mod tests {
 
     fn fleet(name: &str) -> String {
         format!("infrastructure: {{parametersRef: {{group: flotilla.dev, kind: NginxFleet, name: {name}}}}}")
+    }
+
+    #[test]
+    fn a_port_that_stands_for_another_is_not_given_away_twice() {
+        let snapshot = example::snapshot(&[
+            "kind: GatewayClass\nmetadata: {name: ours}\nspec: {controllerName: flotilla.dev/gateway-controller}",
+            "kind: Gateway\nmetadata: {namespace: edge, name: web}\nspec: {gatewayClassName: ours, listeners: [\
+             {name: low, port: 80, protocol: HTTP}, {name: high, port: 10080, protocol: HTTP}]}",
+        ]);
+        let options = Options {
+            privileged_port_shift: 10_000,
+            ..Options::default()
+        };
+        let resolved = crate::resolve::resolve(&snapshot, &options);
+        let [low, high] = &resolved.gateways[&ObjectKey::new("edge", "web")].listeners[..] else {
+            panic!("the Gateway has two listeners");
+        };
+        assert!(low.serves && !high.serves);
+        assert_eq!(
+            high.findings.refusals[0].message,
+            "Port 10080 cannot be had: it is port 10080 of the machine, as is port 80 of another listener"
+        );
     }
 
     #[test]

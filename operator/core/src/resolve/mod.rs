@@ -69,7 +69,7 @@ pub fn resolve(snapshot: &Snapshot, options: &Options) -> Resolved {
     let mut needs = Needs::default();
     let grants = grant::Grants::new(snapshot);
     let classes = class::resolve(snapshot, options);
-    let (gateways, listener_sets) = gateway::resolve(snapshot, &classes, &grants, &mut needs);
+    let (gateways, listener_sets) = gateway::resolve(snapshot, options, &classes, &grants, &mut needs);
     let http_routes = route::resolve(snapshot, &grants);
     let attachments = attach::attach(snapshot, &gateways, &listener_sets, &http_routes);
     Resolved { classes, gateways, listener_sets, http_routes, attachments, needs }

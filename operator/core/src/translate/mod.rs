@@ -22,6 +22,7 @@ pub(crate) use server::{certificate_file, owner};
 
 use crate::{
     config::{Config, Upstream},
+    options::bound_port,
     resolve::{Gateway, HttpRoute},
     syntax::Id,
 };
@@ -39,11 +40,7 @@ impl Binding {
     /// The port that is bound for a listener's port.
     #[must_use]
     pub fn port(self, listener: u16) -> u16 {
-        if listener < 1024 {
-            listener + self.privileged_port_shift
-        } else {
-            listener
-        }
+        bound_port(listener, self.privileged_port_shift)
     }
 }
 
