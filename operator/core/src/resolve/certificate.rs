@@ -1,5 +1,6 @@
 //! Certificates: of servers with their keys, and of authorities.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::{
     Error, InconsistentKeys,
     crypto::ring::sign::any_supported_type,
@@ -71,7 +72,7 @@ fn read(key: ObjectKey, secret: &Secret) -> Result<Certificate, String> {
     }
     Ok(Certificate {
         hosts: hosts(&chain),
-        pem: Pem(format!("{}\n{}\n", chain_pem.trim_end(), key_pem.trim_end())),
+        pem: Pem(chain_section(&chain) + &key_section(&private_key)),
         secret: key,
     })
 }
@@ -80,9 +81,8 @@ fn read(key: ObjectKey, secret: &Secret) -> Result<Certificate, String> {
 pub fn authorities(entry: &Entry<'_>) -> Result<String, Dangling> {
     let Entry { name, value } = entry;
     let invalid = |problem: String| Dangling::Invalid(format!("{name} {problem}"));
-    let text = std::str::from_utf8(value).map_err(|_| invalid("is no text".to_owned()))?;
-    certificates(value).map_err(invalid)?;
-    Ok(text.trim_end().to_owned())
+    let authorities = certificates(value).map_err(invalid)?;
+    Ok(chain_section(&authorities))
 }
 
 /// The certificates in a PEM text, at least one; what is wrong with it otherwise.
@@ -100,6 +100,36 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
         )),
         None => Ok(certificates),
     }
+}
+
+/// Certificates as PEM.
+fn chain_section(certificates: &[CertificateDer<'_>]) -> String {
+    let sections = certificates.iter().map(|der| section("CERTIFICATE", der));
+    sections.collect()
+}
+
+fn key_section(key: &PrivateKeyDer<'_>) -> String {
+    let label = match key {
+        PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+        PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+        _ => "PRIVATE KEY",
+    };
+    section(label, key.secret_der())
+}
+
+/// A section of PEM in the one way that every program reads: OpenSSL takes less than we do, and would refuse the whole
+/// configuration for what somebody wrote around a certificate.
+fn section(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let mut rest = text.as_str();
+    let mut section = format!("-----BEGIN {label}-----\n");
+    while !rest.is_empty() {
+        let (line, next) = rest.split_at(rest.len().min(64));
+        section.push_str(line);
+        section.push('\n');
+        rest = next;
+    }
+    section + &format!("-----END {label}-----\n")
 }
 
 /// Whether the key is that of the chain's first certificate; kinds of keys that cannot be compared are left to NGINX.
@@ -232,6 +262,17 @@ pub(crate) mod tests {
             name: "ca.crt of ConfigMap default/authorities".to_owned(),
             value: bundle.as_bytes(),
         };
-        assert_eq!(authorities(&entry).as_deref(), Ok(bundle.trim_end()));
+        assert_eq!(authorities(&entry).as_deref(), Ok(bundle.as_str()));
+    }
+
+    #[test]
+    fn what_stands_around_certificates_is_dropped() {
+        let (authority, _) = issue(&["a"]);
+        let text = format!("# Clients.\n{}garbage\n", authority.trim_end());
+        let entry = Entry {
+            name: "ca.crt of ConfigMap default/authorities".to_owned(),
+            value: text.as_bytes(),
+        };
+        assert_eq!(authorities(&entry).as_deref(), Ok(authority.as_str()));
     }
 }

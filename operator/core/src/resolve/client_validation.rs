@@ -72,7 +72,7 @@ pub(super) fn resolve(
             .push(Finding::new(ListenerRefusal::NoValidCaCertificate, message));
     } else {
         result.client = Some(ClientValidation {
-            authorities: authorities.join("\n"),
+            authorities: authorities.concat(),
             optional,
         });
     }
