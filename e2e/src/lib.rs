@@ -20,9 +20,11 @@
 
 pub mod certificates;
 pub mod client;
+pub mod cluster;
 pub mod command;
 pub mod echo;
 pub mod go;
+pub mod image;
 pub mod load;
 pub mod loopback;
 pub mod manifests;

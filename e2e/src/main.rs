@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use e2e::{
+    cluster, image,
     nginx::{self, Origin},
     run, tiers, workspace,
 };
@@ -30,6 +31,11 @@ enum Task {
         /// Any folder of Kubernetes manifests; without one, examples/shop
         folder: Option<PathBuf>,
     },
+    /// Run a Kubernetes cluster on this machine for tests
+    #[command(subcommand)]
+    Cluster(cluster::Task),
+    /// Make the product's container images, and load them into the cluster if it is up
+    Image(image::Options),
     /// Run every check and test of this checkout
     Test {
         /// Fail when a tier cannot run here, rather than skip it
@@ -48,6 +54,8 @@ async fn main() -> Result<ExitCode> {
         Task::Run { folder } => {
             run::run(&folder.unwrap_or_else(|| workspace::root().join("examples/shop"))).await?;
         }
+        Task::Cluster(task) => return cluster::perform(&task),
+        Task::Image(options) => image::make(options)?,
         Task::Test { require_all } => return tiers::test(require_all),
         Task::CompileNginx { folder } => nginx::compile(&folder)?,
     }

@@ -1,0 +1,59 @@
+//! `cargo xtask image`: the product's images, from this checkout.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+use super::Image;
+use crate::{
+    cluster::Cluster,
+    nginx,
+    workspace::{self, Binaries, Profile},
+};
+
+/// How images are made.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Options {
+    /// Build the binaries as users get them, which takes minutes; measure with these alone
+    #[arg(long)]
+    release: bool,
+}
+
+/// Writes the archives to `target/images`, loads them into the cluster if one is up, and prints what they are called.
+pub fn make(options: Options) -> Result<()> {
+    let profile = if options.release {
+        Profile::Release
+    } else {
+        Profile::Dev
+    };
+    let binaries = Binaries::build(profile)?;
+    let nginx = nginx::find(None)?;
+    let folder = workspace::target().join("images");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let images = [
+        Image::new("operator:dev", "/usr/bin/flotilla").program("/usr/bin/flotilla", &binaries.flotilla)?,
+        Image::new("gateway:dev", "/usr/bin/flotilla-agent")
+            .program("/usr/bin/flotilla-agent", &binaries.agent)?
+            .program("/usr/bin/nginx", &nginx.path)?,
+    ];
+    let cluster = Cluster::running()?;
+    for image in images {
+        let archive = archive(&folder, &image);
+        image.write(&archive)?;
+        if let Some(cluster) = &cluster {
+            cluster.load(&archive)?;
+        }
+        println!("{}  {}", image.reference(), archive.display());
+    }
+    Ok(())
+}
+
+/// `operator.tar` for `…/operator:dev`.
+fn archive(folder: &Path, image: &Image) -> PathBuf {
+    let (_, name) = image.reference().rsplit_once('/').unwrap_or_default();
+    let name = name.split(':').next().unwrap_or_default();
+    folder.join(name).with_extension("tar")
+}
