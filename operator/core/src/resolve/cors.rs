@@ -2,8 +2,8 @@
 
 use super::{
     limit,
-    matching::header_name,
     mistake::{Mistake, quoted},
+    name::header_name,
 };
 use crate::{
     api::HttpCorsFilter,

@@ -6,7 +6,8 @@ use super::{
     header_modifier::header_changes,
     mirror::share,
     mistake::{Mistake, Mistakes, RouteReason, quoted},
-    redirect::{hostname, path_modifier, redirect},
+    name::hostname,
+    redirect::{path_modifier, redirect},
     route::{Filters, Match, Mirror},
 };
 use crate::api::{HttpRequestMirrorFilter, HttpRouteFilter, HttpRouteFilterType, HttpUrlRewriteFilter};

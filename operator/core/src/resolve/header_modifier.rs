@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{
     limit,
-    matching::header_name,
     mistake::{Mistake, quoted},
+    name::header_name,
 };
 use crate::{
     api::{HttpHeader, HttpHeaderFilter},

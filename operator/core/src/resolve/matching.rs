@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     limit::{self, LONGEST},
     mistake::{Mistake, quoted},
+    name::header_name,
     route::{Match, PathMatch},
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
         PathMatchType, QueryParamMatchType,
     },
     config::{Condition, Subject},
-    syntax::{HeaderName, Method, Path, Pattern},
+    syntax::{Method, Path, Pattern},
 };
 
 /// The alternatives of a rule, or the first mistake in them.
@@ -105,17 +106,6 @@ fn header(header: &HttpHeaderMatch) -> Result<Condition, Mistake> {
         HeaderMatchType::Unknown(unknown) => return Err(unknown_type(unknown, HeaderMatchType::KNOWN)),
     };
     fitting(Subject::Header(name), pattern)
-}
-
-/// A header's name, or why NGINX could not see such a header.
-pub(super) fn header_name(name: &str) -> Result<HeaderName, Mistake> {
-    HeaderName::new(name).ok_or_else(|| {
-        let problem = format!(
-            "{} must be 1 to 256 letters, digits and hyphens, as NGINX drops headers with any other name",
-            quoted(name)
-        );
-        Mistake::unsupported("name", problem)
-    })
 }
 
 fn header_value(value: &str) -> Result<Pattern, Mistake> {
@@ -222,7 +212,7 @@ mod tests {
         .into_iter()
         .map(|condition| condition.subject)
         .collect();
-        let name = HeaderName::new("x-tenant").expect("a name");
+        let name = crate::syntax::HeaderName::new("x-tenant").expect("a name");
         let method = Method::new("POST").expect("a method");
         assert_eq!(
             subjects,

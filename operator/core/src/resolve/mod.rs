@@ -23,6 +23,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod grant;
 mod header_modifier;
+mod http_route;
 mod limit;
 pub mod listener;
 pub mod listener_set;
@@ -31,6 +32,7 @@ mod lookup;
 mod matching;
 mod mirror;
 pub mod mistake;
+mod name;
 pub mod namespaces;
 mod parent;
 mod redirect;
@@ -70,7 +72,14 @@ pub fn resolve(snapshot: &Snapshot, options: &Options) -> Resolved {
     let grants = grant::Grants::new(snapshot);
     let classes = class::resolve(snapshot, options);
     let (gateways, listener_sets) = gateway::resolve(snapshot, options, &classes, &grants, &mut needs);
-    let http_routes = route::resolve(snapshot, &grants);
+    let http_routes = http_route::resolve(snapshot, &grants);
     let attachments = attach::attach(snapshot, &gateways, &listener_sets, &http_routes);
-    Resolved { classes, gateways, listener_sets, http_routes, attachments, needs }
+    Resolved {
+        classes,
+        gateways,
+        listener_sets,
+        http_routes,
+        attachments,
+        needs,
+    }
 }

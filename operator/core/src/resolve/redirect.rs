@@ -3,12 +3,10 @@
 use super::{
     limit::{self, LONGEST},
     mistake::{Mistake, quoted},
+    name::hostname,
     route::{Match, PathMatch, PathModifier, RedirectFilter},
 };
-use crate::{
-    api::{HttpPathModifier, HttpPathModifierType, HttpRequestRedirectFilter},
-    syntax::Hostname,
-};
+use crate::api::{HttpPathModifier, HttpPathModifierType, HttpRequestRedirectFilter};
 
 /// A redirect of a rule with these matches.
 ///
@@ -54,18 +52,6 @@ fn port(port: i32) -> Result<u16, Mistake> {
         .ok()
         .filter(|port| *port > 0)
         .ok_or_else(|| Mistake::unsupported("port", format!("{port} is not between 1 and 65535")))
-}
-
-/// A hostname that requests can be sent to: not a wildcard.
-pub(super) fn hostname(hostname: &str) -> Result<Hostname, Mistake> {
-    Hostname::new(hostname)
-        .filter(|hostname| !hostname.is_wildcard())
-        .ok_or_else(|| {
-            Mistake::unsupported(
-                "hostname",
-                format!("{} is not a DNS name without wildcard", quoted(hostname)),
-            )
-        })
 }
 
 /// A change of the path in a rule with these matches.
