@@ -1,7 +1,8 @@
 //! What the operator says of itself over HTTP.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
+use anyhow::Context as _;
 use axum::{
     Json, Router,
     extract::State,
@@ -10,7 +11,7 @@ use axum::{
 };
 use operator_core::{object::ObjectKey, observed::ObservedGateway};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     controller::Infrastructure,
@@ -28,14 +29,25 @@ pub struct Admin {
     pub observations: Observations,
     /// What must run.
     pub infrastructure: watch::Receiver<Option<Infrastructure>>,
+    /// Whether to be ready takes that every gateway serves; otherwise it is enough to know what must run.
+    pub waits_for_gateways: bool,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
 
 impl Admin {
-    /// `/healthz`: the process answers. `/readyz`: every gateway serves, or never will. `/metrics`: for Prometheus.
-    /// `/objects`: all objects with their statuses.
-    pub fn router(self) -> Router {
+    /// Answers on an address for as long as the runtime lives.
+    pub async fn serve(self, address: SocketAddr) -> anyhow::Result<()> {
+        let listener = TcpListener::bind(address).await;
+        let listener =
+            listener.with_context(|| format!("cannot listen on {address}; choose another --admin"))?;
+        tokio::spawn(async move { axum::serve(listener, self.router()).await });
+        Ok(())
+    }
+
+    /// `/healthz`: the process answers. `/readyz`: it knows what must run, and, if it is to wait for that, every gateway
+    /// serves or never will. `/metrics`: for Prometheus. `/objects`: all objects with their statuses.
+    fn router(self) -> Router {
         Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(readyz))
@@ -48,7 +60,8 @@ impl Admin {
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
     let observed = admin.observations.get().gateways;
     let waiting = match &*admin.infrastructure.borrow() {
-        Some(wanted) => waiting(wanted, &observed),
+        Some(wanted) if admin.waits_for_gateways => waiting(wanted, &observed),
+        Some(_) => Vec::new(),
         None => vec!["the objects have not been looked at yet".to_owned()],
     };
     if waiting.is_empty() {

@@ -1,8 +1,9 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args as Arguments, Parser, Subcommand};
+use operator_core::options::Options;
 
 use crate::{infrastructure::AddressRange, telemetry::LogFormat};
 
@@ -40,6 +41,12 @@ pub enum Command {
     /// Ctrl-C ends the gateways in order. If the operator is killed, they go on, and the next `run` with the same
     /// state folder takes them over.
     Run(Run),
+
+    /// Runs the gateways of a Kubernetes cluster, as pods that it makes.
+    ///
+    /// The cluster is the one that the operator is a pod of, or else the one that $KUBECONFIG names. Any number of
+    /// replicas may run: all of them serve gateways, and one of them, who holds a Lease, writes.
+    Operator(Operator),
 
     /// Writes the configuration that each gateway's NGINX would be given.
     ///
@@ -123,6 +130,75 @@ pub struct Run {
     /// Loopback addresses to give to gateways that ask for none.
     #[arg(long, value_name = "CIDR", default_value = "127.77.0.0/16")]
     pub addresses: AddressRange,
+}
+
+/// What `operator` takes.
+#[derive(Debug, Arguments)]
+pub struct Operator {
+    /// Image of the gateways: NGINX and flotilla-agent.
+    #[arg(long, value_name = "IMAGE")]
+    pub gateway_image: String,
+
+    /// When nodes look for a newer gateway image; by default Kubernetes chooses by the image's tag.
+    #[arg(long, value_name = "Always|IfNotPresent|Never")]
+    pub gateway_image_pull_policy: Option<String>,
+
+    /// Namespace for the operator's own Lease and Secret.
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "POD_NAMESPACE",
+        default_value = "flotilla-system"
+    )]
+    pub namespace: String,
+
+    /// Name of this replica among the others.
+    #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "flotilla")]
+    pub identity: String,
+
+    /// Address to serve gateways on.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9443")]
+    pub listen: SocketAddr,
+
+    /// Host name and port that gateways find the operator at, whichever replica that may be.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        default_value = "flotilla.flotilla-system.svc:9443"
+    )]
+    pub service: Service,
+
+    /// The controllerName of the GatewayClasses to care for.
+    #[arg(long, value_name = "NAME", default_value = Options::CONTROLLER_NAME)]
+    pub controller_name: String,
+
+    /// Address to answer /healthz, /readyz, /metrics and /objects on.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub admin: Option<SocketAddr>,
+}
+
+/// A host name with a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Such as `flotilla.flotilla-system.svc`.
+    pub host: String,
+    /// Such as 9443.
+    pub port: u16,
+}
+
+impl FromStr for Service {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (host, port) = text
+            .rsplit_once(':')
+            .ok_or("expected a host name, a colon and a port")?;
+        let port = port.parse().map_err(|_| format!("{port:?} is no port"))?;
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use operator_core::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use crate::{metrics::Metrics, observations::Observations, stores::Stores};
+use crate::{metrics::Metrics, observations::Observations, source::OnDemand, stores::Stores};
 
 /// Shortest time between the beginnings of two rebuilds: a lone change goes at once, the many of a burst go together.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -47,6 +47,8 @@ pub struct Publications {
 pub struct Controller {
     /// What is known of objects.
     pub stores: Stores,
+    /// What fetches the objects that are only read when another refers to them; `None` where all are read.
+    pub on_demand: Option<OnDemand>,
     /// What is known of everything else.
     pub observations: Observations,
     /// What the operator was told at its start.
@@ -160,6 +162,11 @@ impl Controller {
         match reconciled.await {
             Ok((outcome, duration)) => {
                 self.metrics.reconcile_duration.observe(duration.as_secs_f64());
+                let on_demand = self.on_demand.as_ref();
+                if !on_demand.is_none_or(|on_demand| on_demand.supply(&outcome.needs)) {
+                    // What is missing wakes us when it has come.
+                    return;
+                }
                 let published = self.publications.publish(outcome);
                 self.metrics.generations_published.inc_by(published);
             }

@@ -9,11 +9,13 @@
 
 pub mod admin;
 pub mod args;
+pub mod certificates;
 pub mod commands;
 pub mod controller;
 mod digest;
 pub mod fleet;
 pub mod infrastructure;
+pub mod leader;
 pub mod metrics;
 pub mod observations;
 pub mod source;

@@ -4,12 +4,15 @@ mod check;
 mod diff;
 mod explain;
 mod offline;
+mod operator;
 mod render;
 mod run;
 
 use std::{io::Write as _, process::ExitCode};
 
 use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::{Args, Command},
@@ -21,6 +24,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
     telemetry::start(args.log_format);
     let text = match args.command {
         Command::Run(args) => return run::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Operator(args) => return operator::operate(args).map(|()| ExitCode::SUCCESS),
         Command::Render { manifests, out } => {
             return render::render(&manifests, &out).map(|()| ExitCode::SUCCESS);
         }
@@ -51,4 +55,18 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to standard output"),
     }
+}
+
+/// Cancelled by SIGINT and SIGTERM.
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let mut signal = signal(kind).context("cannot listen for signals")?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            signal.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(stop)
 }

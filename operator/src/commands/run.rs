@@ -12,13 +12,9 @@ use std::{
 use anyhow::{Context as _, bail};
 use operator_core::options::{ListenOn, Options};
 use parking_lot::Mutex;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::Notify,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
+use super::stop_on_signal;
 use crate::{
     admin::Admin,
     args::Run,
@@ -108,16 +104,14 @@ async fn serve(args: Run) -> anyhow::Result<()> {
         metrics.clone(),
     ));
     if let Some(address) = admin {
-        let listener = TcpListener::bind(address).await;
-        let listener =
-            listener.with_context(|| format!("cannot listen on {address}; choose another --admin"))?;
         let admin = Admin {
             stores: stores.clone(),
             observations: observations.clone(),
             infrastructure: publications.infrastructure.subscribe(),
+            waits_for_gateways: true,
             metrics: metrics.clone(),
         };
-        tokio::spawn(async move { axum::serve(listener, admin.router()).await });
+        admin.serve(address).await?;
     }
 
     // The loop.
@@ -129,6 +123,7 @@ async fn serve(args: Run) -> anyhow::Result<()> {
     };
     let controller = Controller {
         stores,
+        on_demand: None,
         observations,
         options,
         changed,
@@ -144,20 +139,6 @@ async fn serve(args: Run) -> anyhow::Result<()> {
     processes.await.context("the infrastructure failed")?;
     fleet.await.context("the fleet failed")??;
     Ok(())
-}
-
-/// Cancelled by SIGINT and SIGTERM.
-fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
-        let mut signal = signal(kind).context("cannot listen for signals")?;
-        let stop = stop.clone();
-        tokio::spawn(async move {
-            signal.recv().await;
-            stop.cancel();
-        });
-    }
-    Ok(stop)
 }
 
 /// The folder for state, made if it is missing, as an absolute path.

@@ -5,12 +5,17 @@
 //! Observations <──────────────────── reports <──Report── agent
 //! ```
 
+mod admission;
 mod reports;
+mod reviews;
 mod server;
+mod tls;
 mod tokens;
 mod wanted;
 
-pub use server::{Error, Server, listen, serve};
+pub use admission::Guard;
+pub use reviews::Reviews;
+pub use server::{Error, Server, listen, serve, serve_tls};
 pub use tokens::{Token, Tokens};
 
 #[cfg(test)]

@@ -5,21 +5,31 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
+    time::Duration,
 };
 
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use proto::fleet::{Report, Wanted, fleet_server};
-use tokio::net::UnixListener;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{reports::Reports, tokens::Tokens, wanted::wanted};
+use super::{
+    admission::{Admission, Guard},
+    reports::Reports,
+    tls,
+    wanted::wanted,
+};
 use crate::{controller::Generations, metrics::Metrics, observations::Observations};
+
+/// How often an agent in the cluster is asked whether it is still there; one that does not answer for as long is gone.
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// Serves agents.
 pub struct Server {
-    tokens: Tokens,
+    guard: Guard,
     generations: Generations,
     reports: Reports,
     /// Ends all streams.
@@ -47,17 +57,17 @@ pub enum Error {
 }
 
 impl Server {
-    /// A server of these generations to agents with these tokens.
+    /// A server of these generations to agents whom the guard admits.
     #[must_use]
     pub fn new(
-        tokens: Tokens,
+        guard: impl Into<Guard>,
         generations: Generations,
         observations: Observations,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
         Self {
-            tokens,
+            guard: guard.into(),
             generations,
             reports: Reports::new(observations, metrics),
             stop,
@@ -91,6 +101,18 @@ pub async fn serve(server: Server, listener: UnixListener) -> Result<(), Error> 
     Ok(())
 }
 
+/// Serves agents over TLS until the server is told to stop.
+pub async fn serve_tls(server: Server, listener: TcpListener, config: ServerConfig) -> Result<(), Error> {
+    let stop = server.stop.clone();
+    tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(ALIVE_EVERY))
+        .http2_keepalive_timeout(Some(ALIVE_EVERY))
+        .add_service(fleet_server::FleetServer::new(server).max_encoding_message_size(usize::MAX))
+        .serve_with_incoming_shutdown(tls::connections(listener, config), stop.cancelled_owned())
+        .await?;
+    Ok(())
+}
+
 #[tonic::async_trait]
 impl fleet_server::Fleet for Server {
     type FollowStream = Pin<Box<dyn Stream<Item = Result<Wanted, Status>> + Send>>;
@@ -103,22 +125,37 @@ impl fleet_server::Fleet for Server {
             .metadata()
             .get("authorization")
             .and_then(|value| value.to_str().ok());
-        let gateway = authorization
-            .and_then(|authorization| self.tokens.gateway(authorization))
-            .ok_or_else(|| Status::unauthenticated("this token is good for no gateway"))?;
+        let admission = self.guard.admit(authorization.unwrap_or_default()).await?;
 
         let (reports, stop, mut incoming) = (self.reports.clone(), self.stop.clone(), request.into_inner());
-        let generations = self.generations.subscribe(&gateway);
+        let wanted = wanted(self.generations.subscribe(&admission.gateway));
+        let end = {
+            let admission = admission.clone();
+            async move { stop.run_until_cancelled_owned(admission.expiry()).await }.shared()
+        };
+        let wanted = wanted.take_until(end.clone());
         tokio::spawn(async move {
+            let Admission {
+                gateway,
+                instance,
+                until: _,
+            } = admission;
             let mut connection = None;
-            // An agent that goes away and one that breaks the protocol are all the same to us.
-            while let Some(Ok(Some(report))) = stop.run_until_cancelled(incoming.message()).await {
-                connection
-                    .get_or_insert_with(|| reports.connect(&gateway, &report.instance))
-                    .take(report);
+            let reported = async {
+                // An agent that goes away and one that breaks the protocol are all the same to us.
+                while let Ok(Some(report)) = incoming.message().await {
+                    connection
+                        .get_or_insert_with(|| {
+                            reports.connect(&gateway, instance.as_ref().unwrap_or(&report.instance))
+                        })
+                        .take(report);
+                }
+            };
+            tokio::select! {
+                () = reported => {}
+                _ = end => {}
             }
         });
-        let wanted = wanted(generations).take_until(self.stop.clone().cancelled_owned());
         Ok(Response::new(wanted.boxed()))
     }
 }

@@ -101,11 +101,20 @@ impl Kind {
 }
 
 /// A kind that has a store.
-trait Stored:
-    Resource<DynamicType = (), Scope: 'static> + Clone + Serialize + DeserializeOwned + Send + Sync + 'static
+pub(crate) trait Stored:
+    Resource<DynamicType = (), Scope: 'static>
+    + Clone
+    + fmt::Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
 {
+    /// Such as `HTTPRoute`.
     const NAME: &'static str;
 
+    /// The writing side of its store.
     fn writer(writers: &mut Writers) -> &mut Writer<Self>;
 }
 

@@ -4,6 +4,8 @@
 //! files of a folder ──documents──> manifests ──names, kinds, first wins──> api_server ──watcher::Event──> stores
 //!        ^                                                                     ^
 //!      notify, and a look every few seconds                                 statuses
+//!
+//! an API server ──kubernetes──> stores
 //! ```
 
 mod api_server;
@@ -12,6 +14,7 @@ mod files;
 mod folder;
 mod follow;
 mod kinds;
+mod kubernetes;
 mod ledger;
 mod manifest;
 mod names;
@@ -21,6 +24,7 @@ pub use api_server::{ApiServer, StatusError};
 pub use folder::{Error, Folder};
 pub use follow::follow;
 pub use kinds::{Object, ObjectId};
+pub use kubernetes::{Kubernetes, OnDemand};
 pub use ledger::Ledger;
 pub use problem::{Position, Problem, Severity};
 

@@ -1,7 +1,10 @@
-//! Statuses: what they say is wrong, and how they get to the objects of a folder.
+//! Statuses: what they say is wrong, and how they get to objects, be they a folder's or a cluster's.
 
 mod conditions;
+mod kubernetes;
+mod time;
 mod writer;
 
 pub use conditions::{Complaint, complaints};
+pub use kubernetes::write_to_cluster;
 pub use writer::write;

@@ -78,7 +78,7 @@ pub(super) fn spec(
 
 /// NGINX and its agent. The listeners' ports are not named: a port more must not restart the pods.
 fn container(infra: &GatewayInfra, cluster: &Cluster) -> Value {
-    let admin = (ADMIN_PORT..)
+    let admin = (ADMIN_PORT..=u16::MAX)
         .find(|port| !infra.ports.contains(port))
         .unwrap_or(ADMIN_PORT);
     json!({

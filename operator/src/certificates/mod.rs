@@ -1,0 +1,210 @@
+//! Certificates of the operator's own, with which it serves agents.
+//!
+//! ```text
+//! Secret <──authorities── renewed by any replica, first come first served
+//!    └──watch──> every replica: signs a certificate of its own, in memory, and tells agents whom to trust
+//! ```
+
+mod authorities;
+
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use futures::StreamExt as _;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+    runtime::{WatchStreamExt as _, watcher::watch_object},
+};
+use operator_core::object::ObjectKey;
+use parking_lot::RwLock;
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::PrivateKeyDer,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio::{sync::watch, time::sleep};
+
+pub use authorities::{Authorities, Leaf};
+
+/// How often a certificate is made anew, and authorities are looked at.
+const PERIOD: Duration = Duration::from_hours(6);
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The Secret cannot be written.
+    #[error("cannot write the authorities to Secret {secret}")]
+    Write {
+        /// Which.
+        secret: ObjectKey,
+        /// What the API server says.
+        source: Box<kube::Error>,
+    },
+    /// No certificate can be made.
+    #[error("cannot make a certificate")]
+    Issue(#[from] rcgen::Error),
+    /// A certificate that was made cannot be used.
+    #[error("cannot use the own certificate")]
+    Use(#[from] rustls::Error),
+}
+
+/// The certificate of the moment, and whom to trust for it.
+#[derive(Clone, Debug)]
+pub struct Certificates {
+    current: Arc<Current>,
+    bundle: watch::Receiver<String>,
+}
+
+/// What a TLS server shows to its clients.
+#[derive(Debug, Default)]
+struct Current(RwLock<Option<Arc<CertifiedKey>>>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.read().clone()
+    }
+}
+
+impl Certificates {
+    /// Keeps authorities in a Secret and a certificate for these names in memory, for ever.
+    #[must_use]
+    pub fn keep(client: &Client, secret: ObjectKey, names: Vec<String>) -> Self {
+        let bundle = watch::Sender::new(String::new());
+        let certificates = Self {
+            current: Arc::default(),
+            bundle: bundle.subscribe(),
+        };
+        let keeper = Keeper {
+            secrets: Api::namespaced(client.clone(), &secret.namespace),
+            secret,
+            names,
+            current: certificates.current.clone(),
+            bundle,
+        };
+        tokio::spawn(keeper.run());
+        certificates
+    }
+
+    /// Certificates of the authorities that agents have to trust, in PEM; empty before the first.
+    #[must_use]
+    pub fn bundle(&self) -> watch::Receiver<String> {
+        self.bundle.clone()
+    }
+
+    /// What a server of HTTP/2 over TLS needs.
+    pub fn server_config(&self) -> Result<ServerConfig, Error> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(self.current.clone());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+}
+
+struct Keeper {
+    secrets: Api<Secret>,
+    secret: ObjectKey,
+    names: Vec<String>,
+    current: Arc<Current>,
+    bundle: watch::Sender<String>,
+}
+
+impl Keeper {
+    async fn run(self) {
+        let mut changes = pin!(watch_object(self.secrets.clone(), &self.secret.name).default_backoff());
+        let mut stored = None;
+        loop {
+            tokio::select! {
+                change = changes.next() => match change {
+                    Some(Ok(secret)) => stored = Some(secret),
+                    Some(Err(error)) => tracing::warn!(secret = %self.secret, %error, "cannot watch the authorities"),
+                    None => return,
+                },
+                () = sleep(PERIOD) => {}
+            }
+            if let Some(stored) = &stored
+                && let Err(error) = self.look(stored.as_ref()).await
+            {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, cause, "the operator's certificate is not renewed");
+            }
+        }
+    }
+
+    /// Renews what is due. Authorities count once they are stored: two replicas may make some at once.
+    async fn look(&self, stored: Option<&Secret>) -> Result<(), Error> {
+        let now = SystemTime::now();
+        let data = stored
+            .and_then(|secret| secret.data.as_ref())
+            .into_iter()
+            .flatten();
+        let authorities =
+            Authorities::from_data(data.map(|(name, value)| (name.as_str(), value.0.as_slice())));
+        let renewed = authorities.renewed(now)?;
+        if renewed != authorities {
+            tracing::info!(secret = %self.secret, "renewing certificate authorities");
+            self.store(stored, &renewed).await?;
+        }
+        if let Some(signer) = authorities.signer(now) {
+            let leaf = authorities.issue(signer, &self.names, now)?;
+            *self.current.0.write() = Some(Arc::new(certified(leaf)?));
+            self.bundle.send_if_modified(|bundle| {
+                let new = authorities.bundle();
+                let differs = *bundle != new;
+                *bundle = new;
+                differs
+            });
+        }
+        Ok(())
+    }
+
+    /// Stores authorities in place of those that were seen, unless another replica was first.
+    async fn store(&self, seen: Option<&Secret>, authorities: &Authorities) -> Result<(), Error> {
+        let data = authorities.to_data().into_iter();
+        let data: BTreeMap<_, _> = data
+            .map(|(name, text)| (name, ByteString(text.into_bytes())))
+            .collect();
+        let parameters = PostParams::default();
+        let written = if let Some(seen) = seen {
+            let mut secret = seen.clone();
+            secret.data = Some(data);
+            self.secrets
+                .replace(&self.secret.name, &parameters, &secret)
+                .await
+        } else {
+            let secret = Secret {
+                metadata: ObjectMeta {
+                    name: Some(self.secret.name.clone()),
+                    ..ObjectMeta::default()
+                },
+                data: Some(data),
+                ..Secret::default()
+            };
+            self.secrets.create(&parameters, &secret).await
+        };
+        match written {
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            Err(source) => Err(Error::Write {
+                secret: self.secret.clone(),
+                source: Box::new(source),
+            }),
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+fn certified(leaf: Leaf) -> Result<CertifiedKey, rustls::Error> {
+    let Leaf { certificate, key } = leaf;
+    let key = PrivateKeyDer::Pkcs8(key.into());
+    let key = ring::sign::any_ecdsa_type(&key)?;
+    Ok(CertifiedKey::new(vec![certificate.into()], key))
+}

@@ -1,0 +1,122 @@
+//! The objects in a cluster that are ours, as they are now.
+
+use std::{collections::BTreeMap, pin::pin, sync::Arc};
+
+use futures::StreamExt as _;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject},
+    core::GroupVersionKind,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event, watcher},
+    },
+};
+use operator_core::{
+    infra::{KINDS, ObjectKind},
+    object::ObjectKey,
+};
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::source::ObjectId;
+
+/// Follows all objects of ours.
+#[derive(Clone, Default)]
+pub(super) struct Owned {
+    objects: Arc<Mutex<Objects>>,
+    /// Woken whenever one has changed.
+    pub(super) changed: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Objects {
+    by_id: BTreeMap<ObjectId, Value>,
+    /// Kinds whose objects are all known.
+    complete: Vec<&'static str>,
+}
+
+impl Owned {
+    /// Follows all objects with a label, given as `key=value`.
+    pub(super) fn follow(client: &Client, label: &str) -> Self {
+        let owned = Self::default();
+        for kind in KINDS {
+            tokio::spawn(owned.clone().watch(client.clone(), kind, label.to_owned()));
+        }
+        owned
+    }
+
+    /// One of them.
+    pub(super) fn get(&self, id: &ObjectId) -> Option<Value> {
+        self.objects.lock().by_id.get(id).cloned()
+    }
+
+    /// Notes one as it is after it was written, which the watch will tell as well, a little later.
+    pub(super) fn put(&self, id: ObjectId, object: &DynamicObject) {
+        if let Ok(object) = to_value(object) {
+            self.objects.lock().by_id.insert(id, object);
+        }
+    }
+
+    /// Names and uids of all; `None` as long as not all are known.
+    pub(super) fn all(&self) -> Option<Vec<(ObjectId, String)>> {
+        let objects = self.objects.lock();
+        let uid = |object: &Value| object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        let all = objects.by_id.iter().map(|(id, object)| (id.clone(), uid(object)));
+        (objects.complete.len() == KINDS.len()).then(|| all.collect())
+    }
+
+    async fn watch(self, client: Client, kind: ObjectKind, label: String) {
+        let objects: Api<DynamicObject> = Api::all_with(client, &resource(&kind));
+        let config = watcher::Config::default().labels(&label);
+        let mut events = pin!(watcher(objects, config).default_backoff());
+        let mut fresh = BTreeMap::new();
+        let id = |object: &DynamicObject| ObjectId {
+            kind: kind.kind,
+            key: ObjectKey::of(object),
+        };
+        while let Some(event) = events.next().await {
+            let mut objects = self.objects.lock();
+            match event {
+                Ok(Event::Init) => fresh.clear(),
+                Ok(Event::InitApply(object)) => {
+                    fresh.extend(to_value(&object).map(|value| (id(&object), value)));
+                }
+                Ok(Event::InitDone) => {
+                    objects.by_id.retain(|id, _| id.kind != kind.kind);
+                    objects.by_id.append(&mut fresh);
+                    if !objects.complete.contains(&kind.kind) {
+                        objects.complete.push(kind.kind);
+                    }
+                    self.changed.notify_one();
+                }
+                Ok(Event::Apply(object)) => {
+                    objects
+                        .by_id
+                        .extend(to_value(&object).map(|value| (id(&object), value)));
+                    self.changed.notify_one();
+                }
+                Ok(Event::Delete(object)) => {
+                    objects.by_id.remove(&id(&object));
+                    self.changed.notify_one();
+                }
+                Err(error) => tracing::warn!(kind = kind.kind, %error, "cannot watch what runs gateways"),
+            }
+        }
+    }
+}
+
+/// Where the API server has the objects of a kind.
+pub(super) fn resource(kind: &ObjectKind) -> ApiResource {
+    let kind_of_group = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
+    ApiResource::from_gvk_with_plural(&kind_of_group, kind.plural)
+}
+
+fn to_value(object: &DynamicObject) -> serde_json::Result<Value> {
+    let mut value = serde_json::to_value(object)?;
+    if let Some(metadata) = value["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
+    Ok(value)
+}

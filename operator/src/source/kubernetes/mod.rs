@@ -1,0 +1,101 @@
+//! Objects of a cluster, as its API server tells of them.
+//!
+//! ```text
+//! one watch per kind ──pruned──────────────────────────────────────> stores
+//! Needs of the last outcome ──one watch per Secret and ConfigMap──> stores
+//! ```
+
+mod backoff;
+mod kind;
+mod on_demand;
+mod prune;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use kube::Client;
+use operator_core::with_kinds;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+pub use on_demand::OnDemand;
+
+use super::kinds::Stored;
+use crate::stores::{Stores, Writers};
+
+/// Kinds of which only those objects are read that another one refers to: a cluster has many, and they are secret or
+/// large.
+const ON_DEMAND: [&str; 2] = ["Secret", "ConfigMap"];
+
+/// The watches of a cluster; they go on as long as the runtime does.
+pub struct Kubernetes {
+    stores: Stores,
+    on_demand: OnDemand,
+    /// Kinds whose objects are not all known yet.
+    unknown: watch::Receiver<BTreeSet<&'static str>>,
+}
+
+/// Where all watches bring what they see.
+#[derive(Clone)]
+struct Sink {
+    client: Client,
+    writers: Arc<Mutex<Writers>>,
+    /// Woken whenever an object has changed.
+    changed: Arc<Notify>,
+}
+
+impl Kubernetes {
+    /// Watches every kind, and wakes `changed` whenever an object of any has changed.
+    #[must_use]
+    pub fn start(client: Client, changed: Arc<Notify>) -> Self {
+        let writers = Writers::default();
+        let stores = writers.stores();
+        let sink = Sink {
+            client,
+            writers: Arc::new(Mutex::new(writers)),
+            changed,
+        };
+        let unknown = watch::Sender::new(BTreeSet::new());
+        macro_rules! watch_all {
+            ($($field:ident: $type:ty = $kind:literal),* $(,)?) => {
+                $( watch_kind::<$type>(&sink, &unknown); )*
+            };
+        }
+        with_kinds!(watch_all);
+        Self {
+            stores,
+            on_demand: OnDemand::start(sink),
+            unknown: unknown.subscribe(),
+        }
+    }
+
+    /// What is known of objects.
+    #[must_use]
+    pub fn stores(&self) -> Stores {
+        self.stores.clone()
+    }
+
+    /// The objects that are only read when they are needed.
+    #[must_use]
+    pub fn on_demand(&self) -> OnDemand {
+        self.on_demand.clone()
+    }
+
+    /// Ends when every object of every kind is known: objects that are not there yet are not objects that are gone.
+    pub async fn is_complete(&self) {
+        // An error would mean that nothing watches any more; then nothing is complete either.
+        let _ = self.unknown.clone().wait_for(BTreeSet::is_empty).await;
+    }
+}
+
+fn watch_kind<K: Stored>(sink: &Sink, unknown: &watch::Sender<BTreeSet<&'static str>>) {
+    if ON_DEMAND.contains(&K::NAME) {
+        return;
+    }
+    unknown.send_modify(|unknown| {
+        unknown.insert(K::NAME);
+    });
+    let unknown = unknown.clone();
+    tokio::spawn(kind::watch::<K>(sink.clone(), move || {
+        unknown.send_if_modified(|unknown| unknown.remove(K::NAME));
+    }));
+}

@@ -1,0 +1,132 @@
+//! What is left of objects before they are stored: a cluster has many, and most of what they hold is for others.
+
+use std::any::Any;
+
+use k8s_openapi::api::{
+    core::v1::{Namespace, Service, ServiceSpec},
+    discovery::v1::{Endpoint, EndpointConditions, EndpointSlice},
+};
+use kube::Resource;
+
+/// Drops what nobody here reads.
+pub(super) fn prune<K: Resource + Any>(object: &mut K) {
+    let metadata = object.meta_mut();
+    metadata.managed_fields = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    let object: &mut dyn Any = object;
+    if let Some(service) = object.downcast_mut::<Service>() {
+        prune_service(service);
+    } else if let Some(slice) = object.downcast_mut::<EndpointSlice>() {
+        prune_slice(slice);
+    } else if let Some(namespace) = object.downcast_mut::<Namespace>() {
+        namespace.metadata.annotations = None;
+        namespace.spec = None;
+        namespace.status = None;
+    }
+}
+
+/// Type and ports are left.
+fn prune_service(service: &mut Service) {
+    service.metadata.annotations = None;
+    service.metadata.labels = None;
+    service.metadata.owner_references = None;
+    service.status = None;
+    service.spec = service.spec.take().map(|spec| ServiceSpec {
+        type_: spec.type_,
+        ports: spec.ports,
+        ..ServiceSpec::default()
+    });
+}
+
+/// The Service that it belongs to, ports, addresses and whether those are ready are left.
+fn prune_slice(slice: &mut EndpointSlice) {
+    slice.metadata.annotations = None;
+    slice.metadata.owner_references = None;
+    slice.metadata.generate_name = None;
+    if let Some(labels) = &mut slice.metadata.labels {
+        labels.retain(|key, _| key == "kubernetes.io/service-name");
+    }
+    for endpoint in slice.endpoints.iter_mut().flatten() {
+        let ready = endpoint
+            .conditions
+            .as_ref()
+            .and_then(|conditions| conditions.ready);
+        *endpoint = Endpoint {
+            addresses: std::mem::take(&mut endpoint.addresses),
+            conditions: ready.map(|ready| EndpointConditions {
+                ready: Some(ready),
+                ..EndpointConditions::default()
+            }),
+            ..Endpoint::default()
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, from_value, json, to_value};
+
+    use super::*;
+
+    fn pruned<K: Resource + Any + serde::Serialize + serde::de::DeserializeOwned>(object: Value) -> Value {
+        let mut object: K = from_value(object).unwrap();
+        prune(&mut object);
+        to_value(&object).unwrap()
+    }
+
+    #[test]
+    fn endpoints_keep_addresses_and_readiness() {
+        let slice = pruned::<EndpointSlice>(json!({
+            "metadata": {
+                "namespace": "default", "name": "shop-1", "resourceVersion": "7",
+                "labels": {"kubernetes.io/service-name": "shop", "app": "shop"},
+                "managedFields": [{"manager": "m"}],
+            },
+            "addressType": "IPv4",
+            "ports": [{"name": "http", "port": 8080}],
+            "endpoints": [{
+                "addresses": ["10.0.0.1"], "conditions": {"ready": true, "serving": true}, "nodeName": "node",
+                "targetRef": {"kind": "Pod", "name": "shop-1"},
+            }],
+        }));
+        assert_eq!(
+            slice["metadata"]["labels"],
+            json!({"kubernetes.io/service-name": "shop"})
+        );
+        assert_eq!(slice["metadata"]["resourceVersion"], "7");
+        assert_eq!(slice["metadata"].get("managedFields"), None);
+        assert_eq!(
+            slice["endpoints"],
+            json!([{"addresses": ["10.0.0.1"], "conditions": {"ready": true}}])
+        );
+        assert_eq!(slice["ports"], json!([{"name": "http", "port": 8080}]));
+    }
+
+    #[test]
+    fn services_keep_type_and_ports() {
+        let service = pruned::<Service>(json!({
+            "metadata": {"namespace": "default", "name": "shop"},
+            "spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "selector": {"app": "shop"},
+                     "ports": [{"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"}]},
+        }));
+        assert_eq!(
+            service["spec"],
+            json!({"type": "ClusterIP", "ports": [{"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"}]})
+        );
+    }
+
+    #[test]
+    fn namespaces_keep_their_labels() {
+        let namespace = pruned::<Namespace>(json!({
+            "metadata": {"name": "shop", "labels": {"team": "web"}, "annotations": {"note": "long"}},
+            "spec": {"finalizers": ["kubernetes"]},
+        }));
+        assert_eq!(
+            namespace["metadata"],
+            json!({"name": "shop", "labels": {"team": "web"}})
+        );
+        assert_eq!(namespace.get("spec"), None);
+    }
+}

@@ -1,0 +1,190 @@
+//! Writes statuses to the objects of a cluster.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::{StreamExt as _, stream};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+};
+use operator_core::{
+    outcome::{Status, StatusChange},
+    with_kinds,
+};
+use serde_json::{Value, json};
+use tokio::{sync::watch, time::sleep};
+
+use super::time::put_time;
+use crate::{metrics::Metrics, source::ObjectId};
+
+/// How many statuses are on their way at once.
+const AT_ONCE: usize = 16;
+
+/// How long to wait before statuses that could not be written are tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// What was written last of each object, and to which version of it: that is not written again, for it is on its way
+/// back to us.
+type Written = BTreeMap<ObjectId, StatusChange>;
+
+/// Writes what is published as long as this replica leads, for ever.
+pub async fn write_to_cluster(
+    client: Client,
+    mut statuses: watch::Receiver<Arc<Vec<StatusChange>>>,
+    mut leads: watch::Receiver<bool>,
+    metrics: Arc<Metrics>,
+) {
+    let mut written = Written::new();
+    loop {
+        if leads.wait_for(|leads| *leads).await.is_err() {
+            return;
+        }
+        let changes = statuses.borrow_and_update().clone();
+        let failed = write_all(&client, &changes, &mut written, &metrics).await;
+        let again = async {
+            if failed {
+                sleep(AGAIN).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            published = statuses.changed() => if published.is_err() { return },
+            // The next leader may have written something else.
+            _ = leads.changed() => written.clear(),
+            () = again => {}
+        }
+    }
+}
+
+/// Writes what was not written yet; whether something failed that may succeed later.
+async fn write_all(
+    client: &Client,
+    changes: &[StatusChange],
+    written: &mut Written,
+    metrics: &Metrics,
+) -> bool {
+    let id = |change: &StatusChange| ObjectId {
+        kind: change.kind,
+        key: change.object.clone(),
+    };
+    let wanted: BTreeMap<_, _> = changes.iter().map(|change| (id(change), change)).collect();
+    written.retain(|id, change| wanted.get(id) == Some(&&*change));
+    let news = wanted.into_iter().filter(|(id, _)| !written.contains_key(id));
+    let mut writes = Vec::new();
+    for (id, change) in news {
+        let (client, change) = (client.clone(), change.clone());
+        writes.push(async move {
+            let result = write(&client, &change).await;
+            (id, change, result)
+        });
+    }
+    let results: Vec<_> = stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
+    let mut failed = false;
+    for (id, change, result) in results {
+        match result {
+            Ok(()) => {
+                metrics.status_writes.inc();
+                written.insert(id, change);
+            }
+            // It has changed, or is gone: the watch tells, and the loop comes round again.
+            Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => {
+                written.insert(id, change);
+            }
+            Err(error) => {
+                tracing::warn!(object = %id, %error, "cannot write the status, trying again");
+                failed = true;
+            }
+        }
+    }
+    failed
+}
+
+/// Writes one status, unless the object is another than the one that the status is for.
+async fn write(client: &Client, change: &StatusChange) -> kube::Result<()> {
+    let StatusChange {
+        kind,
+        object,
+        resource_version,
+        status,
+    } = change;
+    let Some(resource) = resource(kind) else {
+        return Ok(());
+    };
+    let objects: Api<DynamicObject> = if object.namespace.is_empty() {
+        Api::all_with(client.clone(), &resource)
+    } else {
+        Api::namespaced_with(client.clone(), &object.namespace, &resource)
+    };
+    let patch = json!({"metadata": {"resourceVersion": resource_version}, "status": merging(status)});
+    let patch = Patch::Merge(patch);
+    objects
+        .patch_status(&object.name, &PatchParams::default(), &patch)
+        .await?;
+    Ok(())
+}
+
+/// The status as a merge patch: what is absent from it has to be said to be gone.
+///
+/// See <https://www.rfc-editor.org/rfc/rfc7386>.
+fn merging(status: &Status) -> Value {
+    let optional: &[&str] = match status {
+        Status::Gateway(_) => &["addresses", "conditions", "listeners", "attachedListenerSets"],
+        Status::GatewayClass(_) => &["conditions", "supportedFeatures"],
+        Status::ListenerSet(_) => &["conditions", "listeners"],
+        Status::InferencePool(_) => &["parents"],
+        Status::NginxFleet(_) => &["conditions"],
+        // All that these have is required.
+        Status::Route(_) | Status::BackendTlsPolicy(_) => &[],
+    };
+    let mut patch = serde_json::to_value(status).expect("statuses are plain data");
+    put_time(&mut patch);
+    if let Some(fields) = patch.as_object_mut() {
+        for field in optional {
+            fields.entry(*field).or_insert(Value::Null);
+        }
+    }
+    patch
+}
+
+/// Where the API server has the objects of a kind.
+fn resource(kind: &str) -> Option<ApiResource> {
+    macro_rules! find {
+        ($($field:ident: $type:ty = $name:literal),* $(,)?) => {
+            match kind {
+                $( $name => Some(ApiResource::erase::<$type>(&())), )*
+                _ => None,
+            }
+        };
+    }
+    with_kinds!(find)
+}
+
+#[cfg(test)]
+mod tests {
+    use operator_core::api::GatewayStatus;
+
+    use super::*;
+
+    #[test]
+    fn what_is_absent_is_taken_away() {
+        let status = GatewayStatus {
+            attached_listener_sets: Some(0),
+            ..GatewayStatus::default()
+        };
+        assert_eq!(
+            merging(&Status::Gateway(status)),
+            json!({"addresses": null, "conditions": null, "listeners": null, "attachedListenerSets": 0})
+        );
+    }
+
+    #[test]
+    fn every_kind_has_its_place() {
+        let resource = resource("HTTPRoute").unwrap();
+        assert_eq!(
+            (resource.plural.as_str(), resource.api_version.as_str()),
+            ("httproutes", "gateway.networking.k8s.io/v1")
+        );
+        assert!(super::resource("Teapot").is_none());
+    }
+}
