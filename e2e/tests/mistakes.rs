@@ -1,6 +1,6 @@
 //! What users get wrong: each mistake is said, and everything else is served.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use e2e::{
     certificates::Certificate,
     client::Target,
@@ -139,5 +139,63 @@ async fn odd_strings_break_nothing() -> Result<()> {
     }
     serves_on(&standalone, &edge).await?;
     standalone.programmed("default", "edge").await?;
+    Ok(())
+}
+
+/// An `NginxFleet` `default/odd` with these fields of `spec.nginx`.
+fn fleet(fields: &str) -> String {
+    format!(
+        "apiVersion: flotilla.dev/v1alpha1\nkind: NginxFleet\nmetadata: {{ name: odd, namespace: default }}\n\
+         spec: {{ nginx: {{ {fields} }} }}\n"
+    )
+}
+
+#[tokio::test]
+async fn configuration_that_nginx_refuses_keeps_the_last_good_one_serving() -> Result<()> {
+    let certificate = Certificate::self_signed(&["shop.example"]);
+    let (standalone, _backend, edge) = good().await?;
+    let listeners = EDGE.to_owned()
+        + "    - { name: https, protocol: HTTPS, port: 8443, tls: { certificateRefs: [{ name: shop }] } }\n"
+        + "  infrastructure: { parametersRef: { group: flotilla.dev, kind: NginxFleet, name: odd } }\n";
+    standalone.apply("secret.yaml", &certificate.secret("default", "shop"))?;
+    standalone.apply("fleet.yaml", &fleet(""))?;
+    standalone.apply("edge.yaml", &listeners)?;
+    for (host, fields, complaint) in [
+        (
+            "format.example",
+            "accessLog: { format: Custom, customFormat: $nonsense }",
+            r#"unknown "nonsense" variable"#,
+        ),
+        (
+            "ciphers.example",
+            "tls: { ciphers: NONSENSE }",
+            r#"SSL_CTX_set_cipher_list("NONSENSE") failed"#,
+        ),
+    ] {
+        standalone.apply("fleet.yaml", &fleet(fields))?;
+        let name = ("Gateway", "default", "edge");
+        let condition = standalone.condition(name, "Programmed", "False").await?;
+        let refused = eventually(async || {
+            let conditions = standalone.conditions(name).await?;
+            let refused = conditions
+                .into_iter()
+                .find(|found| found.message.contains(complaint));
+            refused.with_context(|| format!("no condition tells what NGINX says: {condition:?}"))
+        })
+        .await?;
+        assert_eq!(
+            (refused.kind.as_str(), refused.reason.as_str()),
+            ("Programmed", "Invalid")
+        );
+        for words in ["which comes from NginxFleet default/odd", "keeps serving"] {
+            assert!(refused.message.contains(words), "{refused:?}");
+        }
+        edge.get("good.example", "/").await?.seen()?;
+
+        standalone.apply("fleet.yaml", &fleet(""))?;
+        standalone.programmed("default", "edge").await?;
+        standalone.apply("next.yaml", &route_to(host, "shop"))?;
+        eventually(async || edge.get(host, "/").await?.seen()).await?;
+    }
     Ok(())
 }

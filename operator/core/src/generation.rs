@@ -67,4 +67,47 @@ impl Files {
             .rev()
             .find_map(|line| line.trim_start().strip_prefix(Origin::MARK))
     }
+
+    /// The only object whose lines hold what a message quotes first; `None` if there are several.
+    ///
+    /// NGINX names no line for what it learns after it has read them all, such as `unknown "x" variable`.
+    #[must_use]
+    pub fn origin_of_quoted(&self, message: &str) -> Option<&str> {
+        let quoted = message.split('"').nth(1).filter(|quoted| !quoted.is_empty())?;
+        let mut origins = self.files.values().flat_map(|content| {
+            let mut origin = None;
+            content.lines().filter_map(move |line| {
+                origin = line.trim_start().strip_prefix(Origin::MARK).or(origin);
+                origin.filter(|_| line.contains(quoted))
+            })
+        });
+        let first = origins.next()?;
+        origins.all(|origin| origin == first).then_some(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_without_a_place_is_of_the_object_whose_lines_hold_what_it_quotes() {
+        let text = format!(
+            "pid odd;\n{mark}A a/a\nlog_format \"$odd $both\";\n{mark}B b/b\nset $x \"$both\";\n",
+            mark = Origin::MARK
+        );
+        let files = Files {
+            version: String::new(),
+            files: BTreeMap::from([("nginx.conf".to_owned(), text)]),
+        };
+        for (message, origin) in [
+            (r#"unknown "odd" variable"#, Some("A a/a")),
+            (r#"unknown "both" variable"#, None),
+            (r#"unknown "other" variable"#, None),
+            (r#"unknown "" variable"#, None),
+            ("bind() failed", None),
+        ] {
+            assert_eq!(files.origin_of_quoted(message), origin, "{message}");
+        }
+    }
 }

@@ -2,9 +2,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::Origin;
+
 /// What holds for all of an NGINX; the defaults are ours where they differ from NGINX's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Settings {
+    /// The `NginxFleet`s that they are made of, the one that wins first; empty if all are the defaults.
+    pub origins: Vec<Origin>,
     /// `worker_processes`; `None` is `auto`.
     pub worker_processes: Option<u16>,
     /// `worker_connections`.
@@ -100,6 +104,7 @@ pub enum RealIpSource {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            origins: Vec::new(),
             worker_processes: None,
             worker_connections: 16_384,
             client_max_body_size: 0,

@@ -2,10 +2,10 @@ use askama::Template;
 
 use super::{
     headers::{Field, PASSED, base},
-    text::{FileName, Format, Number, Time, Verbatim, Word},
+    text::{Comment, FileName, Format, Number, Time, Verbatim, Word},
     view::{print, views},
 };
-use crate::config::{AccessLog, ErrorLogLevel, Protocol, RealIp, RealIpSource, Settings, Timeouts};
+use crate::config::{AccessLog, ErrorLogLevel, Origin, Protocol, RealIp, RealIpSource, Settings, Timeouts};
 
 /// One object a line: what happened, how long it took, and who answered.
 const JSON: &str = concat!(
@@ -19,6 +19,7 @@ const JSON: &str = concat!(
 /// `nginx.conf`.
 pub(super) fn view(settings: &Settings, ports: impl Iterator<Item = u16>) -> String {
     let Settings {
+        origins,
         worker_processes,
         worker_connections,
         client_max_body_size,
@@ -37,6 +38,7 @@ pub(super) fn view(settings: &Settings, ports: impl Iterator<Item = u16>) -> Str
         Some(AccessLog::Custom(format)) => (Some(("default", format.as_str())), Some(Word("access"))),
     };
     print(&Main {
+        origin: origin(origins),
         worker_processes: worker_processes.map(|number| Number(number.into())),
         // A request takes two connections, one to each side; each is a file.
         open_files: Number(u64::from(*worker_connections) * 2),
@@ -57,6 +59,12 @@ pub(super) fn view(settings: &Settings, ports: impl Iterator<Item = u16>) -> Str
         grpc_headers: base(Protocol::H2c),
         servers: ports.map(FileName::Servers).collect(),
     })
+}
+
+/// What all lines come from that are not the same in every file.
+fn origin(fleets: &[Origin]) -> Option<Comment> {
+    let fleets: Vec<String> = fleets.iter().map(Origin::to_string).collect();
+    (!fleets.is_empty()).then(|| Comment(fleets.join(" or ")))
 }
 
 fn error_log_level_word(level: ErrorLogLevel) -> Word {
@@ -98,6 +106,7 @@ views! {
     #[derive(Template)]
     #[template(path = "nginx.conf")]
     struct Main {
+        origin: Option<Comment>,
         worker_processes: Option<Number>,
         open_files: Number,
         worker_connections: Number,

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    api::{GatewayClass, NginxSettings},
+    api::GatewayClass,
     object::ObjectKey,
     options::Options,
     resolve::{
         finding::{Finding, reasons},
-        fleet,
+        fleet::{self, Written},
     },
     snapshot::Snapshot,
 };
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Class {
     /// Settings of all its gateways, as written in its `NginxFleet`; empty where it names none that exists.
-    pub nginx: NginxSettings,
+    pub settings: Written,
     /// Why it is not accepted.
     pub refusals: Vec<Finding<ClassRefusal>>,
 }
@@ -44,27 +44,30 @@ pub fn resolve(snapshot: &Snapshot, options: &Options) -> BTreeMap<ObjectKey, Cl
 }
 
 fn resolve_class(class: &GatewayClass, snapshot: &Snapshot) -> Class {
-    let (nginx, problems) = match parameters(class, snapshot) {
-        Ok(nginx) => (nginx.clone(), fleet::problems(&nginx)),
-        Err(problem) => (NginxSettings::default(), vec![problem]),
+    let (settings, problems) = match parameters(class, snapshot) {
+        Ok(written) => {
+            let problems = fleet::problems(&written.nginx);
+            (written, problems)
+        }
+        Err(problem) => (Written::default(), vec![problem]),
     };
     let refusals = problems
         .into_iter()
         .map(|problem| Finding::new(ClassRefusal::InvalidParameters, problem))
         .collect();
-    Class { nginx, refusals }
+    Class { settings, refusals }
 }
 
-fn parameters(class: &GatewayClass, snapshot: &Snapshot) -> Result<NginxSettings, String> {
+fn parameters(class: &GatewayClass, snapshot: &Snapshot) -> Result<Written, String> {
     let Some(reference) = &class.spec.parameters_ref else {
-        return Ok(NginxSettings::default());
+        return Ok(Written::default());
     };
     let Some(namespace) = &reference.namespace else {
         return Err("parametersRef needs a namespace, as an NginxFleet is in one".to_owned());
     };
     let key = ObjectKey::new(namespace, &reference.name);
     let fleet = fleet::referent(snapshot, &reference.group, &reference.kind, &key)?;
-    Ok(fleet.spec.nginx.clone())
+    Ok(Written::by(fleet))
 }
 
 #[cfg(test)]

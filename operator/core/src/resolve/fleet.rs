@@ -7,11 +7,56 @@ use crate::{
         self, FLOTILLA_GROUP, NginxAccessLog, NginxAccessLogFormat, NginxErrorLogLevel, NginxFleet,
         NginxRealIp, NginxRealIpSource, NginxSettings, NginxTimeouts, NginxTls, NginxTlsProtocol,
     },
-    config::{AccessLog, ErrorLogLevel, RealIp, RealIpSource, Settings, Timeouts},
+    config::{AccessLog, ErrorLogLevel, Origin, RealIp, RealIpSource, Settings, Timeouts},
     object::ObjectKey,
     snapshot::Snapshot,
     syntax::HeaderName,
 };
+
+/// Settings as users wrote them.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// Of all the `NginxFleet`s, field by field.
+    pub nginx: NginxSettings,
+    /// Those `NginxFleet`s, the one that wins first.
+    pub origins: Vec<Origin>,
+}
+
+impl Written {
+    /// What one `NginxFleet` says.
+    #[must_use]
+    pub fn by(fleet: &NginxFleet) -> Self {
+        let ObjectKey { namespace, name } = ObjectKey::of(fleet);
+        let origin = Origin {
+            kind: "NginxFleet",
+            namespace,
+            name,
+            part: String::new(),
+        };
+        Self {
+            nginx: fleet.spec.nginx.clone(),
+            origins: vec![origin],
+        }
+    }
+
+    /// These settings, and those of the fallback where these have none.
+    #[must_use]
+    pub fn or(self, fallback: Self) -> Self {
+        Self {
+            nginx: self.nginx.or(fallback.nginx),
+            origins: [self.origins, fallback.origins].concat(),
+        }
+    }
+
+    /// The settings in NGINX's own terms; whatever is absent or wrong has its default.
+    #[must_use]
+    pub fn settings(self) -> Settings {
+        Settings {
+            origins: self.origins,
+            ..settings(&self.nginx)
+        }
+    }
+}
 
 /// The `NginxFleet` that a `parametersRef` names; what is wrong with the reference otherwise.
 pub fn referent<'a>(
@@ -39,9 +84,7 @@ pub fn problems(nginx: &NginxSettings) -> Vec<String> {
     check.problems
 }
 
-/// The settings; whatever is absent or wrong has its default.
-#[must_use]
-pub fn settings(nginx: &NginxSettings) -> Settings {
+fn settings(nginx: &NginxSettings) -> Settings {
     Check::default().settings(nginx)
 }
 
@@ -69,6 +112,7 @@ impl Check {
         } = nginx;
         let default = Settings::default();
         Settings {
+            origins: Vec::new(),
             worker_processes: self.field(
                 "workerProcesses",
                 worker_processes.as_ref(),
@@ -310,6 +354,7 @@ mod tests {
               realIp: {trustedCidrs: ['10.0.0.0/8', '::1'], header: X-Real-IP, recursive: true}, ipv6: true}",
         ));
         let wanted = Settings {
+            origins: Vec::new(),
             worker_processes: Some(2),
             worker_connections: 64,
             client_max_body_size: 1 << 20,

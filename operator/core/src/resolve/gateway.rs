@@ -6,7 +6,6 @@ pub use super::listener_set::ListenerSet;
 use crate::{
     api::{
         self, AddressRoutability, AddressType, FrontendTlsConfig, GatewayDefaultScope, GatewaySpecAddress,
-        NginxSettings,
     },
     config::Settings,
     infra::GatewayInfra,
@@ -18,7 +17,7 @@ use crate::{
         class::Class,
         client_validation, conflict,
         finding::{Finding, reasons},
-        fleet,
+        fleet::{self, Written},
         grant::{Grants, Referrer},
         listener::{Listener, ListenerContext, ListenerOwner, ListenerRefusal},
         listener_set,
@@ -152,7 +151,7 @@ fn resolve_gateway(
     class: &Class,
 ) -> Gateway {
     let mut findings = GatewayFindings::default();
-    let nginx = parameters(lookup.snapshot, key, gateway, class, &mut findings);
+    let written = parameters(lookup.snapshot, key, gateway, class, &mut findings);
     check_addresses(&gateway.spec.addresses, &mut findings);
     check_backend_tls(lookup, key, gateway, &mut findings);
     if *gateway.spec.default_scope() != GatewayDefaultScope::None {
@@ -170,7 +169,7 @@ fn resolve_gateway(
     };
     Gateway {
         key: key.clone(),
-        settings: fleet::settings(&nginx),
+        settings: written.settings(),
         infra: GatewayInfra::default(),
         listeners: Listener::resolve_all(lookup, &context, &gateway.spec.listeners),
         findings,
@@ -207,7 +206,7 @@ fn parameters(
     gateway: &api::Gateway,
     class: &Class,
     findings: &mut GatewayFindings,
-) -> NginxSettings {
+) -> Written {
     let mut refuse = |problem| {
         let refusal = Finding::new(GatewayRefusal::InvalidParameters, problem);
         findings.refusals.push(refusal);
@@ -221,18 +220,18 @@ fn parameters(
     let infrastructure = gateway.spec.infrastructure.as_ref();
     let reference = infrastructure.and_then(|infrastructure| infrastructure.parameters_ref.as_ref());
     let Some(reference) = reference else {
-        return class.nginx.clone();
+        return class.settings.clone();
     };
     let fleet_key = ObjectKey::new(&key.namespace, &reference.name);
     match fleet::referent(snapshot, &reference.group, &reference.kind, &fleet_key) {
         Ok(fleet) => {
             let problems = fleet::problems(&fleet.spec.nginx).into_iter();
             problems.for_each(|problem| refuse(format!("NginxFleet {fleet_key}: {problem}")));
-            fleet.spec.nginx.clone().or(class.nginx.clone())
+            Written::by(fleet).or(class.settings.clone())
         }
         Err(problem) => {
             refuse(format!("spec.infrastructure: {problem}"));
-            class.nginx.clone()
+            class.settings.clone()
         }
     }
 }
@@ -364,6 +363,8 @@ mod tests {
         let settings = gateway(&fleet("own")).settings;
         assert_eq!(settings.worker_processes, Some(4));
         assert_eq!(settings.worker_connections, 64);
+        let origins: Vec<String> = settings.origins.iter().map(ToString::to_string).collect();
+        assert_eq!(origins, ["NginxFleet edge/own", "NginxFleet system/all"]);
     }
 
     #[test]

@@ -107,7 +107,10 @@ fn refused(name: &str, instance: &Instance, rejection: &Rejection, generation: &
         file,
         line,
     } = rejection;
-    let origin = generation.config.origin_of_line(file, *line);
+    let files = &generation.config;
+    let origin = files
+        .origin_of_line(file, *line)
+        .or_else(|| files.origin_of_quoted(message));
     let origin = origin.map_or_else(String::new, |origin| {
         format!(", which comes from {}", origin.trim())
     });

@@ -147,6 +147,12 @@ pub(super) fn config(words: &Words, address: Option<IpAddr>) -> Config {
 
 fn settings(words: &Words) -> Settings {
     Settings {
+        origins: vec![Origin {
+            kind: "NginxFleet",
+            namespace: "default".to_owned(),
+            name: words.name.clone(),
+            part: String::new(),
+        }],
         worker_processes: Some(2),
         worker_connections: 512,
         access_log: Some(AccessLog::Custom(format!(
