@@ -141,6 +141,27 @@ fn diff_shows_what_changes_in_nginx() {
 }
 
 #[test]
+fn check_names_misspelt_fields() {
+    let misspelt = route("shop", "/").replace("backendRefs", "backendRef");
+    let folder = folder(&[("gateway.yaml", GATEWAY), ("route.yaml", &misspelt)]);
+    let (text, status) = flotilla(&["check", "."], folder.path());
+    assert!(
+        text.contains("route.yaml:1: HTTPRoute default/shop: spec.rules.0.backendRef is not a field"),
+        "{text}"
+    );
+    assert_eq!(status.status.code(), Some(1));
+}
+
+#[test]
+fn explain_names_the_routes_of_other_hosts() {
+    let elsewhere = route("shop", "/").replace("  rules:", "  hostnames: [b.example.com]\n  rules:");
+    let folder = folder(&[("gateway.yaml", GATEWAY), ("route.yaml", &elsewhere)]);
+    let request = ["explain", ".", "--request", "GET http://a.example.com:8080/"];
+    let (text, _) = flotilla(&request, folder.path());
+    assert!(text.contains("no: it serves b.example.com only"), "{text}");
+}
+
+#[test]
 fn explain_names_the_rule() {
     let folder = folder(&[("gateway.yaml", GATEWAY), ("route.yaml", &route("shop", "/cart"))]);
     let request = [

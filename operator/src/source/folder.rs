@@ -181,6 +181,13 @@ impl File {
                 for document in documents(text) {
                     match document.content.map(Manifest::read) {
                         Ok(Ok(Some(manifest))) => {
+                            for field in &manifest.unknown {
+                                let message = format!(
+                                    "{}: {field} is not a field of its kind; it has no effect",
+                                    manifest.id
+                                );
+                                problem(document.line, Severity::Error, message);
+                            }
                             manifests.push((
                                 manifest,
                                 Position {

@@ -68,7 +68,7 @@ pub(crate) struct Kind {
     /// What its objects may be called.
     pub name_rule: NameRule,
     /// Makes an object of it; the error names the field.
-    pub decode: fn(Value) -> Result<Arc<dyn Object>, String>,
+    pub decode: fn(Value) -> Result<Decoded, String>,
 }
 
 impl Kind {
@@ -180,9 +180,27 @@ fn store<K: Stored>(mut object: K, metadata: ObjectMeta, writers: &mut Writers) 
     K::writer(writers).apply_watcher_event(&Event::Apply(object));
 }
 
-fn decode<K: Stored>(content: Value) -> Result<Arc<dyn Object>, String> {
-    match serde_path_to_error::deserialize::<_, K>(content) {
-        Ok(object) => Ok(Arc::new(object)),
-        Err(error) => Err(error.to_string()),
-    }
+/// An object, and what stands beside it.
+pub(crate) struct Decoded {
+    /// The object.
+    pub object: Arc<dyn Object>,
+    /// Paths of fields that its kind has not.
+    pub unknown: Vec<String>,
+}
+
+fn decode<K: Stored>(content: Value) -> Result<Decoded, String> {
+    let mut unknown = Vec::new();
+    let mut ignored = |path: serde_ignored::Path<'_>| {
+        let path = path.to_string();
+        // These two chose the type.
+        if !["apiVersion", "kind"].contains(&path.as_str()) {
+            unknown.push(path);
+        }
+    };
+    let content = serde_ignored::Deserializer::new(content, &mut ignored);
+    let object = serde_path_to_error::deserialize::<_, K>(content).map_err(|error| error.to_string())?;
+    Ok(Decoded {
+        object: Arc::new(object),
+        unknown,
+    })
 }

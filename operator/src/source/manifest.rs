@@ -7,7 +7,7 @@ use operator_core::object::ObjectKey;
 use serde_json::{Map, Value, json};
 
 use super::{
-    kinds::{Kind, Object, ObjectId, kinds},
+    kinds::{Decoded, Kind, Object, ObjectId, kinds},
     names::NameRule,
     problem::Severity,
 };
@@ -20,6 +20,8 @@ pub(crate) struct Manifest {
     pub id: ObjectId,
     /// Its content.
     pub object: Arc<dyn Object>,
+    /// Paths of fields that its kind has not, which say nothing to anybody.
+    pub unknown: Vec<String>,
     /// Digest of everything but metadata.
     pub spec: String,
     /// Digest of everything.
@@ -77,13 +79,14 @@ impl Manifest {
         let mut spec = content.clone();
         spec.as_object_mut().map(|fields| fields.remove("metadata"));
         let digests = (digest(spec.to_string()), digest(content.to_string()));
-        let object = (kind.decode)(content).map_err(|message| Refusal {
+        let Decoded { object, unknown } = (kind.decode)(content).map_err(|message| Refusal {
             keeps_earlier: true,
             ..Refusal::error(format!("{id}: {message}"))
         })?;
         Ok(Some(Self {
             id,
             object,
+            unknown,
             spec: digests.0,
             content: digests.1,
         }))

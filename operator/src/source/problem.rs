@@ -25,9 +25,9 @@ pub struct Problem {
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Something was left out that was meant for us.
+    /// Something that was meant for us was left out.
     Error,
-    /// Something was left out that is for others.
+    /// Something that is for others was left out.
     Note,
 }
 

@@ -20,12 +20,10 @@ pub struct Complaint {
 }
 
 /// Conditions that are bad when they are true; all others are bad when they are not.
-const BAD_IF_TRUE: [&str; 4] = [
-    "Conflicted",
-    "OverlappingTLSConfig",
-    "PartiallyInvalid",
-    "InsecureFrontendValidationMode",
-];
+const BAD_IF_TRUE: [&str; 3] = ["Conflicted", "OverlappingTLSConfig", "PartiallyInvalid"];
+
+/// Conditions that say what a user asked for, and are neither good nor bad.
+const NEITHER: [&str; 1] = ["InsecureFrontendValidationMode"];
 
 /// Everything that a status complains about, in its order.
 #[must_use]
@@ -54,6 +52,7 @@ fn of_part(about: &str, part: &Value) -> Vec<Complaint> {
             reason: text(condition, "reason"),
             message: text(condition, "message"),
         })
+        .filter(|complaint| !NEITHER.contains(&complaint.condition.as_str()))
         .filter(|complaint| {
             let good = if BAD_IF_TRUE.contains(&complaint.condition.as_str()) {
                 "False"

@@ -13,7 +13,7 @@ use crate::{
     config::{Condition, Subject},
     object::ObjectKey,
     resolve::{BackendTarget, Gateway, Listener, ListenerOwner, PathMatch, Resolved, Rule},
-    syntax::Pattern,
+    syntax::{Hostname, Pattern},
     translate::{Candidate, RouteIndex, owner},
 };
 
@@ -24,7 +24,8 @@ pub struct Explanation {
     pub gateway: ObjectKey,
     /// The listener that the host belongs to; `None` if none covers it, and the answer is 404.
     pub listener: Option<String>,
-    /// Rules for the host that come before the one that takes the request, each with the reason why it does not.
+    /// Rules for the host that come before the one that takes the request, each with the reason why it does not; if
+    /// none takes it, also the listener's routes for other hosts.
     pub passed: Vec<(String, String)>,
     /// The rule that takes the request, and what it does; `None` if none does, and the answer is 404.
     pub taken: Option<(String, Vec<String>)>,
@@ -33,10 +34,7 @@ pub struct Explanation {
 /// What each gateway that listens on the request's port, with the request's scheme, would do with it.
 #[must_use]
 pub fn explain(resolved: &Resolved, request: &Request) -> Vec<Explanation> {
-    let gateways = resolved
-        .gateways
-        .values()
-        .filter(|gateway| gateway.is_accepted());
+    let gateways = resolved.gateways.values().filter(|gateway| gateway.is_accepted());
     gateways
         .filter_map(|gateway| explain_gateway(resolved, gateway, request))
         .collect()
@@ -73,6 +71,16 @@ fn explain_gateway(resolved: &Resolved, gateway: &Gateway, request: &Request) ->
             explanation.taken = Some((describe_match(&candidate), describe_rule(candidate.rule)));
             break;
         }
+    }
+    if explanation.taken.is_none() {
+        let elsewhere = index.of_other_hosts(hostname.as_ref());
+        explanation.passed.extend(elsewhere.into_iter().map(|route| {
+            let hostnames: Vec<&str> = route.hostnames.iter().map(Hostname::as_str).collect();
+            (
+                format!("HTTPRoute {}", route.key),
+                format!("it serves {} only", hostnames.join(", ")),
+            )
+        }));
     }
     Some(explanation)
 }

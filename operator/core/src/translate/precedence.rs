@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     config::Subject,
+    object::ObjectKey,
     resolve::{HttpRoute, Match, PathMatch, Rule},
     syntax::Hostname,
 };
@@ -80,6 +81,27 @@ impl<'a> RouteIndex<'a> {
         }
         candidates.sort_by(precedence);
         candidates
+    }
+
+    /// The routes that do not serve `hostname`, in order of name.
+    #[must_use]
+    pub fn of_other_hosts(&self, hostname: Option<&Hostname>) -> Vec<&'a HttpRoute> {
+        let serving: BTreeSet<&ObjectKey> = self
+            .serving(hostname)
+            .into_iter()
+            .map(|(route, _)| &route.key)
+            .collect();
+        let named = self
+            .exact
+            .values()
+            .chain(self.wildcard.values())
+            .flatten()
+            .map(|(route, _)| *route);
+        let others: BTreeMap<&ObjectKey, &HttpRoute> = named
+            .filter(|route| !serving.contains(&route.key))
+            .map(|route| (&route.key, route))
+            .collect();
+        others.into_values().collect()
     }
 
     /// The routes that serve `hostname`, each with the most specific of its own hostnames that covers it.
