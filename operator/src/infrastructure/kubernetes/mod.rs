@@ -103,7 +103,9 @@ impl Kubernetes {
             }
             let wanted = wanted.borrow_and_update().clone();
             let Some(wanted) = wanted else { continue };
-            self.cluster.authorities.clone_from(&self.authorities.borrow_and_update());
+            self.cluster
+                .authorities
+                .clone_from(&self.authorities.borrow_and_update());
             let leads = *self.leads.borrow_and_update() && !self.cluster.authorities.is_empty();
             // Before that, what is there would look as if it were not.
             let owned = self.owned.all();
@@ -239,8 +241,7 @@ async fn apply_all(
         match apply(&client, kind, &id.key, &manifest, new_with_label).await {
             Ok(result) => {
                 tracing::info!(%gateway, object = %id, "applied");
-                settled.insert(id.clone(), (manifest, result.resource_version()));
-                owned.put(id, &result);
+                settled.insert(id, (manifest, result.resource_version()));
             }
             Err(error) => return (gateway, settled, Some(error)),
         }

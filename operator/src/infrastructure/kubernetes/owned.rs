@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 
 use crate::source::ObjectId;
 
-/// Follows all objects of ours.
+/// Follows all objects of ours, through watches alone: the answer to a write may be older than what they told already.
 #[derive(Clone, Default)]
 pub(super) struct Owned {
     objects: Arc<Mutex<Objects>>,
@@ -50,13 +50,6 @@ impl Owned {
     /// One of them.
     pub(super) fn get(&self, id: &ObjectId) -> Option<Value> {
         self.objects.lock().by_id.get(id).cloned()
-    }
-
-    /// Notes one as it is after it was written, which the watch will tell as well, a little later.
-    pub(super) fn put(&self, id: ObjectId, object: &DynamicObject) {
-        if let Ok(object) = to_value(object) {
-            self.objects.lock().by_id.insert(id, object);
-        }
     }
 
     /// Names and uids of all; `None` as long as not all are known.
