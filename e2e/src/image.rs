@@ -61,6 +61,13 @@ impl Image {
         }
     }
 
+    /// The same image by another name.
+    #[must_use]
+    pub fn named(mut self, reference: String) -> Self {
+        self.reference = reference;
+        self
+    }
+
     /// What pods call it.
     pub fn reference(&self) -> &str {
         &self.reference

@@ -22,6 +22,7 @@ pub mod certificates;
 pub mod client;
 pub mod cluster;
 pub mod command;
+pub mod conformance;
 pub mod echo;
 pub mod go;
 pub mod image;

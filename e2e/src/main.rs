@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use e2e::{
-    cluster, image,
+    cluster, conformance, image,
     nginx::{self, Origin},
     run, tiers, workspace,
 };
@@ -36,6 +36,8 @@ enum Task {
     Cluster(cluster::Task),
     /// Make the product's container images, and load them into the cluster if it is up
     Image(image::Options),
+    /// Run the upstream conformance suite of the Gateway API against the cluster
+    Conformance(conformance::Options),
     /// Run every check and test of this checkout
     Test {
         /// Fail when a tier cannot run here, rather than skip it
@@ -55,6 +57,7 @@ async fn main() -> Result<ExitCode> {
             run::run(&folder.unwrap_or_else(|| workspace::root().join("examples/shop"))).await?;
         }
         Task::Cluster(task) => return cluster::perform(&task),
+        Task::Conformance(options) => return conformance::perform(&options),
         Task::Image(options) => image::make(options)?,
         Task::Test { require_all } => return tiers::test(require_all),
         Task::CompileNginx { folder } => nginx::compile(&folder)?,

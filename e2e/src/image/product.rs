@@ -1,4 +1,4 @@
-//! `cargo xtask image`: the product's images, from this checkout.
+//! `cargo xtask image`: the product's images, from this checkout, and the backend of the tests.
 
 use std::{
     fs,
@@ -10,6 +10,8 @@ use anyhow::{Context, Result};
 use super::Image;
 use crate::{
     cluster::Cluster,
+    conformance,
+    go::Go,
     nginx,
     workspace::{self, Binaries, Profile},
 };
@@ -38,6 +40,7 @@ pub fn make(options: Options) -> Result<()> {
         Image::new("gateway:dev", "/usr/bin/flotilla-agent")
             .program("/usr/bin/flotilla-agent", &binaries.agent)?
             .program("/usr/bin/nginx", &nginx.path)?,
+        conformance::echo(&Go::find()?)?,
     ];
     let cluster = Cluster::running()?;
     for image in images {
