@@ -153,6 +153,18 @@ fn check_names_misspelt_fields() {
 }
 
 #[test]
+fn check_says_what_it_cannot_check() {
+    let folder = folder(&[("route.yaml", &route("shop", "/"))]);
+    let (text, output) = flotilla(&["check", "."], folder.path());
+    assert_eq!(text, "");
+    let notes = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        notes.contains("HTTPRoute default/shop: not checked, as Gateway default/edge is not in the folder"),
+        "{notes}"
+    );
+}
+
+#[test]
 fn explain_names_the_routes_of_other_hosts() {
     let elsewhere = route("shop", "/").replace("  rules:", "  hostnames: [b.example.com]\n  rules:");
     let folder = folder(&[("gateway.yaml", GATEWAY), ("route.yaml", &elsewhere)]);

@@ -2,15 +2,21 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
-use super::offline::Offline;
+use super::{offline::Offline, strangers::strangers};
 use crate::{
     source::ObjectId,
     status::{Complaint, complaints},
 };
 
-/// One line for each problem, in order of place; empty if there is none.
+/// One line for each problem, in order of place; empty if there is none. What cannot be checked is said on standard
+/// error.
 pub(super) fn check(folder: &Path) -> anyhow::Result<String> {
     let offline = Offline::read(folder)?;
+    for (id, missing) in strangers(&offline.snapshot) {
+        if let Some(position) = offline.positions.get(&id) {
+            eprintln!("note: {position}: {id}: not checked, as {missing} is not in the folder");
+        }
+    }
     let mut lines = BTreeSet::new();
     for problem in &offline.problems {
         lines.insert((Some(&problem.position), problem.message.clone()));

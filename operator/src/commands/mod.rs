@@ -7,6 +7,7 @@ mod offline;
 mod operator;
 mod render;
 mod run;
+mod strangers;
 
 use std::{io::Write as _, process::ExitCode};
 
