@@ -29,8 +29,8 @@ pub fn reconcile(snapshot: &Snapshot, observed: &Observed, options: &Options) ->
         // What is wrong with the Gateway itself would be wrong in every line: what it serves already is better.
         let binding = binding(key, observed, options).filter(|_| gateway.is_accepted());
         let infra = gateway.infra.clone();
-        let generation = binding
-            .map(|binding| Arc::new(generation(gateway, &resolved, snapshot, &slices, binding)));
+        let generation =
+            binding.map(|binding| Arc::new(generation(gateway, &resolved, snapshot, &slices, binding)));
         gateways.insert(key.clone(), GatewayOutcome { infra, generation });
     }
     let statuses = statuses(snapshot, &resolved, &gateways, observed, options);
