@@ -25,12 +25,14 @@ pub(super) async fn watch<K: Stored>(sink: Sink, mut known: impl FnMut()) {
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
+                let is_complete = matches!(event, Event::InitDone);
                 let is_news = !matches!(event, Event::Init | Event::InitApply(_));
-                if matches!(event, Event::InitDone) {
+                // Stored first: whoever hears that all is known looks at the stores at once.
+                take::<K>(&sink, event);
+                if is_complete {
                     trouble = None;
                     known();
                 }
-                take::<K>(&sink, event);
                 if is_news {
                     sink.changed.notify_one();
                 }
