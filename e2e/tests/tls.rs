@@ -127,3 +127,58 @@ async fn client_without_a_valid_certificate_is_refused() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn insecure_fallback_lets_every_client_in() -> Result<()> {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let server = Certificate::self_signed(&["shop.example"]);
+    let validation = "  tls: { frontend: { default: { validation: {
+        caCertificateRefs: [{ group: '', kind: ConfigMap, name: ours }], mode: AllowInsecureFallback } } } }\n";
+    let manifests = [
+        ("edge.yaml", gateway(&TWO_LISTENERS[..1]) + validation),
+        ("ours.yaml", ours.config_map("default", "ours")),
+        ("secret.yaml", server.secret("default", "shop")),
+        ("route.yaml", route_to("shop.example", "shop")),
+    ];
+    let manifests = manifests.each_ref().map(|(file, yaml)| (*file, yaml.as_str()));
+    let standalone = Standalone::start(&manifests).await?;
+    let _backend = standalone.backend("shop", 100).await?;
+    let target = Target::https(standalone.gateway("default", "edge", 8443).await?, "shop.example");
+    let [known, unknown] =
+        [&ours, &theirs].map(|authority| target.clone().client_certificate(&authority.issue(&["client"])));
+    for client in [known, unknown, target] {
+        eventually(async || client.get("shop.example", "/").await?.seen()).await?;
+    }
+    let name = ("Gateway", "default", "edge");
+    standalone
+        .condition(name, "InsecureFrontendValidationMode", "True")
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn server_name_chooses_among_the_certificates_of_a_listener() -> Result<()> {
+    let [first, second] =
+        [["first.example"], ["*.second.example"]].map(|names| Certificate::self_signed(&names));
+    let listener = "name: both, tls: { certificateRefs: [{ name: first }, { name: second }] }";
+    let manifests = [
+        ("edge.yaml", gateway(&[listener])),
+        ("first.yaml", first.secret("default", "first")),
+        ("second.yaml", second.secret("default", "second")),
+    ];
+    let manifests = manifests.each_ref().map(|(file, yaml)| (*file, yaml.as_str()));
+    let standalone = Standalone::start(&manifests).await?;
+    let address = standalone.gateway("default", "edge", 8443).await?;
+    for (host, certificate) in [
+        ("first.example", &first),
+        ("a.second.example", &second),
+        ("neither.example", &first),
+    ] {
+        assert_eq!(
+            shown(&Target::https(address, host)).await?,
+            der(certificate)?,
+            "{host}"
+        );
+    }
+    Ok(())
+}
