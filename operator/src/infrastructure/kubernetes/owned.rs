@@ -74,7 +74,7 @@ impl Owned {
             match event {
                 Ok(Event::Init) => fresh.clear(),
                 Ok(Event::InitApply(object)) => {
-                    fresh.extend(to_value(&object).map(|value| (id(&object), value)));
+                    fresh.extend(to_value(&object, kind).map(|value| (id(&object), value)));
                 }
                 Ok(Event::InitDone) => {
                     objects.by_id.retain(|id, _| id.kind != kind.kind);
@@ -87,7 +87,7 @@ impl Owned {
                 Ok(Event::Apply(object)) => {
                     objects
                         .by_id
-                        .extend(to_value(&object).map(|value| (id(&object), value)));
+                        .extend(to_value(&object, kind).map(|value| (id(&object), value)));
                     self.changed.notify_one();
                 }
                 Ok(Event::Delete(object)) => {
@@ -106,8 +106,11 @@ pub(super) fn resource(kind: &ObjectKind) -> ApiResource {
     ApiResource::from_gvk_with_plural(&kind_of_group, kind.plural)
 }
 
-fn to_value(object: &DynamicObject) -> serde_json::Result<Value> {
+/// The object as it is when it is not one of a list, whose items do not say what they are.
+fn to_value(object: &DynamicObject, kind: ObjectKind) -> serde_json::Result<Value> {
     let mut value = serde_json::to_value(object)?;
+    value["apiVersion"] = kind.api_version().into();
+    value["kind"] = kind.kind.into();
     if let Some(metadata) = value["metadata"].as_object_mut() {
         metadata.remove("managedFields");
     }
