@@ -132,6 +132,7 @@ impl Cluster {
         let coredns = [
             "rollout",
             "status",
+            "--timeout=1m",
             "--namespace=kube-system",
             "deployment/coredns",
         ];
