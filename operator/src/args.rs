@@ -1,6 +1,10 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use clap::{Args as Arguments, Parser, Subcommand};
 use operator_core::options::Options;
@@ -155,6 +159,10 @@ pub struct Operator {
     /// Name of this replica among the others.
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "flotilla")]
     pub identity: String,
+
+    /// IP address at which other replicas reach this one.
+    #[arg(long, value_name = "ADDRESS", env = "POD_IP")]
+    pub address: Option<IpAddr>,
 
     /// Address to serve gateways on.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9443")]

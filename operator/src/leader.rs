@@ -1,46 +1,150 @@
 //! Which replica writes: the one that holds a Lease.
 
-use kube::Client;
+use std::{net::SocketAddr, pin::pin, time::Duration};
+
+use futures::StreamExt as _;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api, Client,
+    runtime::{WatchStreamExt as _, watcher::watch_object},
+};
 use kube_lease_manager::{LeaseManagerBuilder, LeaseManagerError};
 use operator_core::object::ObjectKey;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 /// How long a Lease lasts that its holder does not renew, in seconds.
-const DURATION: u64 = 15;
+const DURATION: u64 = 8;
 
 /// How long before its end it is renewed, in seconds.
-const GRACE: u64 = 5;
+const GRACE: u64 = 3;
 
-/// Holds the Lease whenever nobody else does, says whether it does, and gives it back when told to stop.
-pub async fn campaign(
+/// How long to wait before a campaign that failed is begun again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// This replica among those that want to lead.
+pub struct Election {
+    /// Whether it leads.
+    pub leads: watch::Receiver<bool>,
+    /// Where the leader listens for agents; `None` while there is none or it is this replica.
+    pub leader: watch::Receiver<Option<SocketAddr>>,
+    campaign: JoinHandle<()>,
+}
+
+/// What it takes to be elected.
+struct Candidate {
     client: Client,
-    lease: &ObjectKey,
-    identity: &str,
-    leads: &watch::Sender<bool>,
-    stop: CancellationToken,
-) -> Result<(), LeaseManagerError> {
-    let manager = LeaseManagerBuilder::new(client, &lease.name)
-        .with_namespace(&lease.namespace)
-        .with_identity(identity)
-        .with_duration(DURATION)
-        .with_grace(GRACE)
-        .build()
-        .await?;
-    let (mut holds, held) = manager.watch().await;
-    while let Some(Ok(())) = stop.run_until_cancelled(holds.changed()).await {
-        let holds = *holds.borrow_and_update();
-        tracing::info!(%lease, identity, leads = holds, "leadership");
-        leads.send_replace(holds);
-    }
-    leads.send_replace(false);
-    // Nobody listens any more: that is what gives the Lease back.
-    drop(holds);
-    match held.await {
-        Ok(given_back) => given_back.map(drop),
-        Err(error) => {
-            tracing::warn!(%error, "the Lease may not have been given back");
-            Ok(())
+    lease: ObjectKey,
+    /// The replica's name, and, if others can reach it, where it listens for agents.
+    identity: String,
+}
+
+impl Election {
+    /// Has the replica lead whenever nobody else does, until told to stop. Others find it at the address, if any.
+    #[must_use]
+    pub fn enter(
+        client: &Client,
+        lease: &ObjectKey,
+        name: &str,
+        address: Option<SocketAddr>,
+        stop: CancellationToken,
+    ) -> Self {
+        let (leads, leader) = (watch::Sender::new(false), watch::Sender::new(None));
+        let (is_leading, leads_at) = (leads.subscribe(), leader.subscribe());
+        let identity = identity(name, address);
+        let candidate = || Candidate {
+            client: client.clone(),
+            lease: lease.clone(),
+            identity: identity.clone(),
+        };
+        tokio::spawn(candidate().watch(leader));
+        Self {
+            leads: is_leading,
+            leader: leads_at,
+            campaign: tokio::spawn(candidate().run(leads, stop)),
         }
+    }
+
+    /// Ends when the Lease has been given back, after the election was told to stop.
+    pub async fn left(self) {
+        // An error would mean that it panicked; then the Lease ends by itself.
+        let _ = self.campaign.await;
+    }
+}
+
+impl Candidate {
+    /// Runs for the Lease until told to stop.
+    async fn run(self, leads: watch::Sender<bool>, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.hold(&leads, &stop).await {
+                tracing::warn!(lease = %self.lease, %error, "cannot run for the Lease, trying again");
+                stop.run_until_cancelled(sleep(AGAIN)).await;
+            }
+            leads.send_replace(false);
+        }
+    }
+
+    /// Holds the Lease whenever nobody else does, and gives it back when told to stop.
+    async fn hold(
+        &self,
+        leads: &watch::Sender<bool>,
+        stop: &CancellationToken,
+    ) -> Result<(), LeaseManagerError> {
+        let manager = LeaseManagerBuilder::new(self.client.clone(), &self.lease.name)
+            .with_namespace(&self.lease.namespace)
+            .with_identity(&self.identity)
+            .with_duration(DURATION)
+            .with_grace(GRACE)
+            .build()
+            .await?;
+        let (mut holds, held) = manager.watch().await;
+        while let Some(Ok(())) = stop.run_until_cancelled(holds.changed()).await {
+            let holds = *holds.borrow_and_update();
+            tracing::info!(lease = %self.lease, identity = self.identity, leads = holds, "leadership");
+            leads.send_replace(holds);
+        }
+        // Nobody listens any more: that is what gives the Lease back.
+        drop(holds);
+        held.await.map_or(Ok(()), |given_back| given_back.map(drop))
+    }
+
+    /// Says where the holder of the Lease listens, for ever.
+    async fn watch(self, leader: watch::Sender<Option<SocketAddr>>) {
+        let leases = Api::<Lease>::namespaced(self.client, &self.lease.namespace);
+        let mut changes = pin!(watch_object(leases, &self.lease.name).default_backoff());
+        while let Some(change) = changes.next().await {
+            match change {
+                Ok(lease) => {
+                    let holder = lease.and_then(|lease| lease.spec?.holder_identity);
+                    let other = holder.filter(|holder| *holder != self.identity);
+                    let found = other.and_then(|other| address(&other));
+                    leader.send_if_modified(|leader| std::mem::replace(leader, found) != found);
+                }
+                Err(error) => tracing::warn!(lease = %self.lease, %error, "cannot watch the Lease"),
+            }
+        }
+    }
+}
+
+/// How a replica calls itself in the Lease.
+fn identity(name: &str, address: Option<SocketAddr>) -> String {
+    address.map_or_else(|| name.to_owned(), |address| format!("{name}_{address}"))
+}
+
+/// Where the replica that calls itself so listens for agents.
+fn address(identity: &str) -> Option<SocketAddr> {
+    let (_, address) = identity.rsplit_once('_')?;
+    address.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_says_where_the_replica_listens() {
+        let listens = Some("192.0.2.1:9443".parse().unwrap());
+        assert_eq!(address(&identity("flotilla-7_x", listens)), listens);
+        assert_eq!(address(&identity("flotilla", None)), None);
     }
 }

@@ -1,14 +1,11 @@
 //! Gateways for a cluster, as its pods.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use kube::Client;
 use operator_core::{infra::Cluster, object::ObjectKey, options::Options};
-use tokio::{
-    net::TcpListener,
-    sync::{Notify, watch},
-};
+use tokio::{net::TcpListener, sync::Notify};
 
 use super::stop_on_signal;
 use crate::{
@@ -16,8 +13,9 @@ use crate::{
     args::Operator,
     certificates::Certificates,
     controller::{Controller, Publications},
-    fleet::{self, Reviews},
-    infrastructure, leader,
+    fleet::{self, Relay, Reviews},
+    infrastructure,
+    leader::Election,
     metrics::Metrics,
     observations::Observations,
     source, status,
@@ -37,11 +35,13 @@ pub(super) fn operate(args: Operator) -> anyhow::Result<()> {
 
 /// Wires the parts together, in the order of `lib.rs`.
 async fn serve(args: Operator) -> anyhow::Result<()> {
+    let cluster = cluster(&args);
     let Operator {
-        gateway_image,
-        gateway_image_pull_policy,
+        gateway_image: _,
+        gateway_image_pull_policy: _,
         namespace,
         identity,
+        address,
         listen,
         service,
         controller_name,
@@ -60,12 +60,9 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
     let stores = source.stores();
 
     // Who writes.
-    let leads = watch::Sender::new(false);
-    let leader = tokio::spawn({
-        let (client, leads, stop) = (client.clone(), leads.clone(), stop.clone());
-        let lease = ObjectKey::new(&namespace, LEASE);
-        async move { leader::campaign(client, &lease, &identity, &leads, stop).await }
-    });
+    let lease = ObjectKey::new(&namespace, LEASE);
+    let address = address.map(|address| SocketAddr::new(address, listen.port()));
+    let election = Election::enter(&client, &lease, &identity, address, stop.clone());
 
     // Fleet and infrastructure.
     let authorities = ObjectKey::new(&namespace, AUTHORITIES);
@@ -77,22 +74,22 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         observations.clone(),
         metrics.clone(),
         stop.clone(),
-    );
-    let listener = TcpListener::bind(listen).await;
-    let listener = listener.with_context(|| format!("cannot listen on {listen}; choose another --listen"))?;
-    let fleet = tokio::spawn(fleet::serve_tls(server, listener, certificates.server_config()?));
-    let cluster = Cluster {
-        controller_name: controller_name.clone(),
-        image: gateway_image,
-        image_pull_policy: gateway_image_pull_policy,
-        operator: format!("https://{}:{}", service.host, service.port),
-        authorities: String::new(),
-    };
+    )
+    .relaying(Relay {
+        leader: election.leader.clone(),
+        authorities: certificates.bundle(),
+        host: service.host.clone(),
+    });
+    let fleet = tokio::spawn(fleet::serve_tls(
+        server,
+        bind(listen).await?,
+        certificates.server_config()?,
+    ));
     let infrastructure = infrastructure::Kubernetes::new(
         client.clone(),
         cluster,
         certificates.bundle(),
-        leads.subscribe(),
+        election.leads.clone(),
         observations.clone(),
         metrics.clone(),
     );
@@ -102,7 +99,7 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
     tokio::spawn(status::write_to_cluster(
         client,
         publications.statuses.subscribe(),
-        leads.subscribe(),
+        election.leads.clone(),
         metrics.clone(),
     ));
     if let Some(address) = admin {
@@ -130,17 +127,31 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         metrics,
     };
     tracing::info!(%listen, ?admin, "running");
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = async {
-            source.is_complete().await;
-            tracing::info!("all objects are known");
-            controller.changed.notify_one();
-            controller.run().await;
-        } => {}
-    }
+    let reconciling = async {
+        source.is_complete().await;
+        tracing::info!("all objects are known");
+        controller.changed.notify_one();
+        controller.run().await;
+    };
+    stop.run_until_cancelled(reconciling).await;
     tracing::info!("stopping; gateways go on");
-    leader.await.context("the election failed")??;
+    election.left().await;
     fleet.await.context("the fleet failed")??;
     Ok(())
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address}; choose another --listen"))
+}
+
+/// What all gateways have in common, but for the authorities, which are yet to be made.
+fn cluster(args: &Operator) -> Cluster {
+    Cluster {
+        controller_name: args.controller_name.clone(),
+        image: args.gateway_image.clone(),
+        image_pull_policy: args.gateway_image_pull_policy.clone(),
+        operator: format!("https://{}:{}", args.service.host, args.service.port),
+        authorities: String::new(),
+    }
 }

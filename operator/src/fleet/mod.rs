@@ -6,6 +6,7 @@
 //! ```
 
 mod admission;
+mod relay;
 mod reports;
 mod reviews;
 mod server;
@@ -14,6 +15,7 @@ mod tokens;
 mod wanted;
 
 pub use admission::Guard;
+pub use relay::Relay;
 pub use reviews::Reviews;
 pub use server::{Error, Server, listen, serve, serve_tls};
 pub use tokens::{Token, Tokens};

@@ -8,16 +8,20 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt as _, Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use proto::fleet::{Report, Wanted, fleet_server};
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+};
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, metadata::AsciiMetadataValue};
 
 use super::{
     admission::{Admission, Guard},
+    relay::{self, Relay},
     reports::Reports,
     tls,
     wanted::wanted,
@@ -32,6 +36,8 @@ pub struct Server {
     guard: Guard,
     generations: Generations,
     reports: Reports,
+    /// Where else reports are needed.
+    relay: Option<Relay>,
     /// Ends all streams.
     stop: CancellationToken,
 }
@@ -70,7 +76,17 @@ impl Server {
             guard: guard.into(),
             generations,
             reports: Reports::new(observations, metrics),
+            relay: None,
             stop,
+        }
+    }
+
+    /// The server as one replica of several, which brings what agents say to the one that leads.
+    #[must_use]
+    pub fn relaying(self, relay: Relay) -> Self {
+        Self {
+            relay: Some(relay),
+            ..self
         }
     }
 }
@@ -121,41 +137,62 @@ impl fleet_server::Fleet for Server {
         &self,
         request: Request<Streaming<Report>>,
     ) -> Result<Response<Self::FollowStream>, Status> {
-        let authorization = request
-            .metadata()
-            .get("authorization")
-            .and_then(|value| value.to_str().ok());
-        let admission = self.guard.admit(authorization.unwrap_or_default()).await?;
+        let is_relayed = relay::is_relayed(request.metadata());
+        let authorization = request.metadata().get("authorization").cloned();
+        let authorization = authorization.unwrap_or(AsciiMetadataValue::from_static(""));
+        let admission = self
+            .guard
+            .admit(authorization.to_str().unwrap_or_default())
+            .await?;
 
-        let (reports, stop, mut incoming) = (self.reports.clone(), self.stop.clone(), request.into_inner());
-        let wanted = wanted(self.generations.subscribe(&admission.gateway));
+        let (reports, stop) = (self.reports.clone(), self.stop.clone());
+        let relay = self.relay.clone().filter(|_| !is_relayed);
+        let wanted = if is_relayed {
+            stream::pending().boxed()
+        } else {
+            wanted(self.generations.subscribe(&admission.gateway)).boxed()
+        };
         let end = {
             let admission = admission.clone();
             async move { stop.run_until_cancelled_owned(admission.expiry()).await }.shared()
         };
         let wanted = wanted.take_until(end.clone());
         tokio::spawn(async move {
-            let Admission {
-                gateway,
-                instance,
-                until: _,
-            } = admission;
-            let mut connection = None;
-            let reported = async {
-                // An agent that goes away and one that breaks the protocol are all the same to us.
-                while let Ok(Some(report)) = incoming.message().await {
-                    connection
-                        .get_or_insert_with(|| {
-                            reports.connect(&gateway, instance.as_ref().unwrap_or(&report.instance))
-                        })
-                        .take(report);
+            let (newest, to_leader) = watch::channel(None);
+            let relayed = async {
+                match relay {
+                    Some(relay) => relay.forward(authorization, to_leader).await,
+                    None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                () = reported => {}
+                () = hear(request.into_inner(), admission, &reports, &newest) => {}
+                never = relayed => match never {},
                 _ = end => {}
             }
         });
         Ok(Response::new(wanted.boxed()))
+    }
+}
+
+/// Takes an agent's reports as long as they come. An agent that goes away and one that breaks the protocol are all the
+/// same to us.
+async fn hear(
+    mut incoming: Streaming<Report>,
+    admission: Admission,
+    reports: &Reports,
+    newest: &watch::Sender<Option<Report>>,
+) {
+    let Admission {
+        gateway,
+        instance,
+        until: _,
+    } = admission;
+    let mut connection = None;
+    while let Ok(Some(report)) = incoming.message().await {
+        newest.send_replace(Some(report.clone()));
+        connection
+            .get_or_insert_with(|| reports.connect(&gateway, instance.as_ref().unwrap_or(&report.instance)))
+            .take(report);
     }
 }

@@ -20,6 +20,10 @@ use crate::{metrics::Metrics, source::ObjectId};
 /// How many statuses are on their way at once.
 const AT_ONCE: usize = 16;
 
+/// By when the agents have come to a new leader: what it would say before of gateways that serve well is that nobody
+/// serves.
+const RECONNECTED: Duration = Duration::from_secs(3);
+
 /// How long to wait before statuses that could not be written are tried again.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -36,8 +40,11 @@ pub async fn write_to_cluster(
 ) {
     let mut written = Written::new();
     loop {
-        if leads.wait_for(|leads| *leads).await.is_err() {
-            return;
+        if !*leads.borrow_and_update() {
+            if leads.wait_for(|leads| *leads).await.is_err() {
+                return;
+            }
+            sleep(RECONNECTED).await;
         }
         let changes = statuses.borrow_and_update().clone();
         let failed = write_all(&client, &changes, &mut written, &metrics).await;
