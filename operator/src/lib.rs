@@ -17,6 +17,8 @@ pub mod fleet;
 pub mod infrastructure;
 pub mod leader;
 pub mod metrics;
+#[cfg(test)]
+mod mock;
 pub mod observations;
 pub mod source;
 pub mod status;

@@ -108,9 +108,12 @@ fn expiry(token: &str) -> Option<SystemTime> {
 
 #[cfg(test)]
 mod tests {
+    use operator_core::infra::GatewayInfra;
     use serde_json::json;
+    use tonic::Code;
 
     use super::*;
+    use crate::mock;
 
     fn status(authenticated: bool, audience: &str, username: &str, extra: &str) -> TokenReviewStatus {
         let status = json!({
@@ -119,6 +122,33 @@ mod tests {
             "user": {"username": username, "extra": {(extra): ["edge-1"]}},
         });
         serde_json::from_value(status).unwrap()
+    }
+
+    /// What an agent with the token of a pod with that ServiceAccount is admitted to, where `default/edge` is a gateway.
+    async fn admitted(service_account: &str) -> Result<Admission, Code> {
+        let username = format!("system:serviceaccount:{service_account}");
+        let client = mock::client(move |asked| {
+            assert_eq!(asked.path, "/apis/authentication.k8s.io/v1/tokenreviews");
+            assert_eq!(asked.body["spec"], json!({"token": "t", "audiences": [AUDIENCE]}));
+            let status = status(true, AUDIENCE, &username, POD_NAME);
+            Some((
+                201,
+                json!({"metadata": {}, "spec": {"token": ""}, "status": status}),
+            ))
+        });
+        let gateways = Infrastructure::from([(ObjectKey::new("default", "edge"), GatewayInfra::default())]);
+        let gateways = watch::Sender::new(Some(gateways));
+        let reviews = Reviews::new(client, gateways.subscribe());
+        reviews.admit("Bearer t").await.map_err(|status| status.code())
+    }
+
+    #[tokio::test]
+    async fn a_pod_sees_the_gateway_whose_service_account_it_has_and_no_other() {
+        let admission = admitted("default:flotilla-edge").await.unwrap();
+        assert_eq!(admission.gateway, ObjectKey::new("default", "edge"));
+        assert_eq!(admission.instance.as_deref(), Some("edge-1"));
+        assert_eq!(admitted("other:flotilla-edge").await, Err(Code::PermissionDenied));
+        assert_eq!(admitted("default:default").await, Err(Code::PermissionDenied));
     }
 
     #[test]

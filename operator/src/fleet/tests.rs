@@ -1,6 +1,12 @@
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use hyper_util::rt::TokioIo;
+use k8s_openapi::ByteString;
 use operator_core::{
     generation::{self, Files, Generation, Pem},
     infra::GatewayInfra,
@@ -8,21 +14,28 @@ use operator_core::{
     outcome::{GatewayOutcome, Outcome},
 };
 use proto::fleet::{Report, Wanted, fleet_client::FleetClient};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
-    net::UnixStream,
-    sync::{Notify, mpsc},
+    net::{TcpListener, UnixStream},
+    sync::{Notify, mpsc, watch},
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Request, Status, Streaming,
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
 use super::*;
-use crate::{controller::Publications, metrics::Metrics, observations::Observations};
+use crate::{
+    certificates::{Authorities, Certificates},
+    controller::Publications,
+    metrics::Metrics,
+    mock,
+    observations::Observations,
+};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,6 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A server for the agents of `default/edge`, stopped when this is dropped.
 struct Fleet {
     folder: TempDir,
+    tokens: Tokens,
     publications: Publications,
     observations: Observations,
     changed: Arc<Notify>,
@@ -47,22 +61,27 @@ impl Fleet {
         let changed = Arc::new(Notify::new());
         let observations = Observations::new(changed.clone());
         tokens.admit(Token::keep(&folder.path().join("token")).unwrap(), &edge());
-        let server = Server::new(
-            tokens,
-            publications.generations.clone(),
-            observations.clone(),
-            Arc::new(Metrics::default()),
-            stop.clone(),
-        );
-        let listener = listen(&folder.path().join("fleet.sock")).unwrap();
-        tokio::spawn(serve(server, listener));
-        Self {
+        let fleet = Self {
             folder,
+            tokens,
             publications,
             observations,
             changed,
             stop,
-        }
+        };
+        let listener = listen(&fleet.folder.path().join("fleet.sock")).unwrap();
+        tokio::spawn(serve(fleet.server(), listener));
+        fleet
+    }
+
+    fn server(&self) -> Server {
+        Server::new(
+            self.tokens.clone(),
+            self.publications.generations.clone(),
+            self.observations.clone(),
+            Arc::new(Metrics::default()),
+            self.stop.clone(),
+        )
     }
 
     fn publish(&self, config: &str, data: &str) {
@@ -93,8 +112,8 @@ impl Fleet {
         });
     }
 
-    async fn channel(&self) -> Channel {
-        let socket: PathBuf = self.folder.path().join("fleet.sock");
+    async fn channel_to(&self, socket: &str) -> Channel {
+        let socket: PathBuf = self.folder.path().join(socket);
         let connect = tower::service_fn(move |_| {
             let socket = socket.clone();
             async move { UnixStream::connect(socket).await.map(TokioIo::new) }
@@ -107,17 +126,7 @@ impl Fleet {
 
     /// An agent with that token: where its reports go, and what it is told.
     async fn follow(&self, token: &str) -> Result<(mpsc::Sender<Report>, Streaming<Wanted>), Status> {
-        let (reports, reported) = mpsc::channel(4);
-        reports.send(report("", false)).await.unwrap();
-        let mut request = Request::new(ReceiverStream::new(reported));
-        request
-            .metadata_mut()
-            .insert("authorization", format!("Bearer {token}").parse().unwrap());
-        let wanted = FleetClient::new(self.channel().await)
-            .follow(request)
-            .await?
-            .into_inner();
-        Ok((reports, wanted))
+        follow(self.channel_to("fleet.sock").await, token).await
     }
 
     fn token(&self) -> String {
@@ -148,6 +157,18 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// An agent with that token at that server: where its reports go, and what it is told.
+async fn follow(channel: Channel, token: &str) -> Result<(mpsc::Sender<Report>, Streaming<Wanted>), Status> {
+    let (reports, reported) = mpsc::channel(4);
+    reports.send(report("", false)).await.unwrap();
+    let mut request = Request::new(ReceiverStream::new(reported));
+    request
+        .metadata_mut()
+        .insert("authorization", format!("Bearer {token}").parse().unwrap());
+    let wanted = FleetClient::new(channel).follow(request).await?.into_inner();
+    Ok((reports, wanted))
 }
 
 fn edge() -> ObjectKey {
@@ -249,4 +270,88 @@ async fn an_agent_that_stays_away_is_forgotten() {
     fleet.observed(|instance| instance.is_some()).await;
     tokio::time::pause();
     fleet.observed(|instance| instance.is_none()).await;
+}
+
+/// An API server that has one Secret, with authorities.
+fn with_authorities(authorities: &Authorities) -> kube::Client {
+    let data = authorities.to_data().into_iter();
+    let data: BTreeMap<_, _> = data
+        .map(|(name, text)| (name, ByteString(text.into_bytes())))
+        .collect();
+    let secret = json!({"metadata": {"namespace": "default", "name": "authorities"}, "data": data});
+    mock::client(move |_| Some(mock::list(std::slice::from_ref(&secret))))
+}
+
+#[tokio::test]
+async fn an_agent_that_trusts_our_authorities_is_served_over_tls() {
+    let fleet = Fleet::start();
+    fleet.publish("c1", "d1");
+    let authorities = Authorities::default().renewed(SystemTime::now()).unwrap();
+    let secret = ObjectKey::new("default", "authorities");
+    let names = vec!["flotilla.test".to_owned()];
+    let certificates = Certificates::keep(&with_authorities(&authorities), secret, names);
+    let mut bundle = certificates.bundle();
+    let bundle = timeout(PATIENCE, bundle.wait_for(|bundle| !bundle.is_empty()))
+        .await
+        .unwrap();
+    let bundle = bundle.unwrap().clone();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve_tls(
+        fleet.server(),
+        listener,
+        certificates.server_config().unwrap(),
+    ));
+
+    let connect = async |authorities: &str| {
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities));
+        let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap();
+        let endpoint = endpoint.tls_config(tls.domain_name("flotilla.test")).unwrap();
+        timeout(PATIENCE, endpoint.connect()).await.unwrap()
+    };
+    let channel = connect(&bundle).await.unwrap();
+    let (_reports, mut wanted) = follow(channel, &fleet.token()).await.unwrap();
+    assert_eq!(next(&mut wanted).await, versions(Some("c1"), Some("d1")));
+
+    let others = Authorities::default().renewed(SystemTime::now()).unwrap();
+    assert!(connect(&others.bundle()).await.is_err());
+}
+
+#[tokio::test]
+async fn reports_reach_the_replica_that_leads() {
+    let [leading, following] = [Fleet::start(), Fleet::start()];
+    let authorities = Authorities::default().renewed(SystemTime::now()).unwrap();
+    let secret = ObjectKey::new("default", "authorities");
+    let host = "flotilla.test".to_owned();
+    let certificates = Certificates::keep(&with_authorities(&authorities), secret, vec![host.clone()]);
+    let mut bundle = certificates.bundle();
+    let _ = timeout(PATIENCE, bundle.wait_for(|bundle| !bundle.is_empty()))
+        .await
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let leader = watch::Sender::new(Some(listener.local_addr().unwrap()));
+    // Both know the agent's token, as they would by the API server.
+    leading.tokens.admit(
+        Token::keep(&following.folder.path().join("token")).unwrap(),
+        &edge(),
+    );
+    tokio::spawn(serve_tls(
+        leading.server(),
+        listener,
+        certificates.server_config().unwrap(),
+    ));
+    let relay = Relay {
+        leader: leader.subscribe(),
+        authorities: certificates.bundle(),
+        host,
+    };
+    let listener = listen(&following.folder.path().join("relaying.sock")).unwrap();
+    tokio::spawn(serve(following.server().relaying(relay), listener));
+
+    let channel = following.channel_to("relaying.sock").await;
+    let (reports, _wanted) = follow(channel, &following.token()).await.unwrap();
+    reports.send(report("c1", true)).await.unwrap();
+    leading
+        .observed(|instance| instance.is_some_and(|instance| instance.ready && instance.config == "c1"))
+        .await;
 }

@@ -101,3 +101,66 @@ fn refused(kind: ObjectKind, key: &ObjectKey, error: kube::Error) -> Error {
         reason,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::http::Method;
+    use operator_core::infra::KINDS;
+    use parking_lot::Mutex;
+    use serde_json::json;
+
+    use super::*;
+    use crate::mock;
+
+    /// What comes of applying a new ServiceAccount beside one with these labels; and the queries of what was written.
+    async fn applied(labels: Value) -> (Result<DynamicObject, Error>, Vec<String>) {
+        let writes = Arc::new(Mutex::new(Vec::new()));
+        let client = mock::client({
+            let writes = writes.clone();
+            move |asked| {
+                assert_eq!(
+                    asked.path,
+                    "/api/v1/namespaces/default/serviceaccounts/flotilla-edge"
+                );
+                if asked.method == Method::PATCH {
+                    writes.lock().push(asked.query);
+                }
+                let metadata = json!({"namespace": "default", "name": "flotilla-edge", "labels": labels});
+                Some((
+                    200,
+                    json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}),
+                ))
+            }
+        });
+        let key = ObjectKey::new("default", "flotilla-edge");
+        let result = apply(
+            &client,
+            KINDS[0],
+            &key,
+            &json!({}),
+            Some("flotilla.dev/controller=ours"),
+        )
+        .await;
+        let writes = writes.lock().clone();
+        (result, writes)
+    }
+
+    #[tokio::test]
+    async fn an_object_of_ours_is_applied_under_our_name() {
+        let (result, writes) = applied(json!({"flotilla.dev/controller": "ours"})).await;
+        assert!(result.is_ok());
+        assert_eq!(writes, ["&force=true&fieldManager=flotilla"]);
+    }
+
+    #[tokio::test]
+    async fn an_object_of_somebody_else_is_left_alone() {
+        let (result, writes) = applied(json!({"flotilla.dev/controller": "theirs"})).await;
+        assert_eq!(
+            result.unwrap_err().to_string(),
+            "ServiceAccount default/flotilla-edge exists already and was not made by Flotilla; delete or rename it"
+        );
+        assert_eq!(writes, [""; 0]);
+    }
+}

@@ -99,3 +99,6 @@ fn watch_kind<K: Stored>(sink: &Sink, unknown: &watch::Sender<BTreeSet<&'static 
         unknown.send_if_modified(|unknown| unknown.remove(K::NAME));
     }));
 }
+
+#[cfg(test)]
+mod tests;

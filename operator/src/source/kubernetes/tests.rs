@@ -1,0 +1,69 @@
+use std::{sync::Arc, time::Duration};
+
+use operator_core::{object::ObjectKey, outcome::Needs};
+use serde_json::json;
+use tokio::{sync::Notify, time::timeout};
+
+use super::Kubernetes;
+use crate::mock::{client, list};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn an_object_that_cannot_be_decoded_hides_no_other_and_a_kind_that_is_not_served_stalls_nobody() {
+    let client = client(|asked| {
+        let route = |name: &str, rules: serde_json::Value| json!({"metadata": {"namespace": "default", "name": name}, "spec": {"rules": rules}});
+        asked
+            .path
+            .ends_with("/httproutes")
+            .then(|| list(&[route("odd", json!("none")), route("shop", json!([]))]))
+    });
+    let source = Kubernetes::start(client, Arc::default());
+    timeout(PATIENCE, source.is_complete()).await.unwrap();
+    let routes = source.stores().snapshot().http_routes;
+    assert_eq!(
+        routes.into_keys().collect::<Vec<_>>(),
+        [ObjectKey::new("default", "shop")]
+    );
+}
+
+#[tokio::test]
+async fn only_secrets_that_are_needed_are_read_and_only_as_long() {
+    let client = client(|asked| {
+        assert!(
+            !asked.path.ends_with("/api/v1/secrets"),
+            "nobody asks for all Secrets"
+        );
+        let one = json!({"metadata": {"namespace": "default", "name": "shop"}});
+        let is_shop = asked.path.ends_with("/secrets") && asked.query.contains("metadata.name%3Dshop");
+        asked
+            .path
+            .ends_with("/secrets")
+            .then(|| list(if is_shop { std::slice::from_ref(&one) } else { &[] }))
+    });
+    let changed = Arc::new(Notify::new());
+    let source = Kubernetes::start(client, changed.clone());
+    let on_demand = source.on_demand();
+    let secrets = ["shop", "gone", "No name,for=any"].map(|name| ObjectKey::new("default", name));
+    let needs = Needs {
+        secrets: secrets.into(),
+        ..Needs::default()
+    };
+    let supplied = async {
+        while !on_demand.supply(&needs) {
+            changed.notified().await;
+        }
+    };
+    timeout(PATIENCE, supplied).await.unwrap();
+    let known = || source.stores().snapshot().secrets.into_keys().collect::<Vec<_>>();
+    assert_eq!(known(), [ObjectKey::new("default", "shop")]);
+
+    assert!(on_demand.supply(&Needs::default()));
+    let forgotten = async {
+        while !known().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, forgotten).await.unwrap();
+}
