@@ -9,7 +9,7 @@ use kube::{
     core::GroupVersionKind,
     runtime::{
         WatchStreamExt as _,
-        watcher::{self, Event, watcher},
+        watcher::{self, Error, Event, watcher},
     },
 };
 use operator_core::{
@@ -94,6 +94,8 @@ impl Owned {
                     objects.by_id.remove(&id(&object));
                     self.changed.notify_one();
                 }
+                // The watch has fallen behind and begins anew; that is how it is.
+                Err(Error::WatchError(status)) if status.code == 410 => {}
                 Err(error) => tracing::warn!(kind = kind.kind, %error, "cannot watch what runs gateways"),
             }
         }

@@ -16,6 +16,9 @@ use operator_core::object::ObjectKey;
 
 use super::{super::kinds::Stored, Sink, backoff::Doubling, prune::prune};
 
+/// Kinds without which there is nothing to do, so that they are waited for: all gateways would seem to be gone.
+const INDISPENSABLE: [&str; 2] = ["GatewayClass", "Gateway"];
+
 /// Watches all objects of a kind for ever, and says when all of them are known for the first time.
 pub(super) async fn watch<K: Stored>(sink: Sink, mut known: impl FnMut()) {
     // One object that cannot be decoded must not hide the others.
@@ -43,12 +46,15 @@ pub(super) async fn watch<K: Stored>(sink: Sink, mut known: impl FnMut()) {
                         kind = K::NAME,
                         "the cluster does not serve this kind; it is looked for every few seconds"
                     );
-                    take::<K>(&sink, Event::Init);
-                    take::<K>(&sink, Event::InitDone);
-                    sink.changed.notify_one();
                 }
-                known();
+                // Objects that went with their kind were told one by one. What is stored stays: to mistake a server
+                // that is not itself yet for one without the kind must cost nothing.
+                if !INDISPENSABLE.contains(&K::NAME) {
+                    known();
+                }
             }
+            // The watch has fallen behind and begins anew; that is how it is.
+            Err(Error::WatchError(status)) if status.code == 410 => {}
             // What is stored stays, and the watch is tried again. Each trouble is said once.
             Err(error) => {
                 let error = error.to_string();

@@ -14,10 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 async fn an_object_that_cannot_be_decoded_hides_no_other_and_a_kind_that_is_not_served_stalls_nobody() {
     let client = client(|asked| {
         let route = |name: &str, rules: serde_json::Value| json!({"metadata": {"namespace": "default", "name": name}, "spec": {"rules": rules}});
-        asked
-            .path
-            .ends_with("/httproutes")
-            .then(|| list(&[route("odd", json!("none")), route("shop", json!([]))]))
+        match asked.path.rsplit('/').next() {
+            Some("gatewayclasses" | "gateways") => Some(list(&[])),
+            Some("httproutes") => Some(list(&[route("odd", json!("none")), route("shop", json!([]))])),
+            _ => None,
+        }
     });
     let source = Kubernetes::start(client, Arc::default());
     timeout(PATIENCE, source.is_complete()).await.unwrap();
@@ -26,6 +27,12 @@ async fn an_object_that_cannot_be_decoded_hides_no_other_and_a_kind_that_is_not_
         routes.into_keys().collect::<Vec<_>>(),
         [ObjectKey::new("default", "shop")]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_complete_without_gateways() {
+    let source = Kubernetes::start(client(|_| None), Arc::default());
+    assert!(timeout(PATIENCE, source.is_complete()).await.is_err());
 }
 
 #[tokio::test]
