@@ -67,6 +67,7 @@ async fn preflight_of_an_allowed_origin_is_answered_with_the_policy() -> Result<
             ("allow-headers", "x-token"),
             ("allow-methods", "GET, PUT"),
             ("allow-origin", origin),
+            ("expose-headers", "x-count"),
             ("max-age", "60"),
         ];
         assert_eq!(shared(&answer), expected(&policy));
@@ -117,6 +118,7 @@ async fn policy_without_limits_allows_what_is_asked_for() -> Result<()> {
         ("allow-headers", "x-token"),
         ("allow-methods", "PUT"),
         ("allow-origin", origin),
+        ("expose-headers", "*"),
         ("max-age", "5"),
     ];
     assert_eq!(shared(&answer), expected(&policy));
