@@ -130,7 +130,12 @@ async fn client_without_a_valid_certificate_is_refused() -> Result<()> {
 
 #[tokio::test]
 async fn insecure_fallback_lets_every_client_in() -> Result<()> {
-    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    // One with our name and another key is not unknown but forged, which NGINX does not count as optional.
+    let (ours, theirs, forged) = (
+        Authority::new("ours"),
+        Authority::new("theirs"),
+        Authority::new("ours"),
+    );
     let server = Certificate::self_signed(&["shop.example"]);
     let validation = "  tls: { frontend: { default: { validation: {
         caCertificateRefs: [{ group: '', kind: ConfigMap, name: ours }], mode: AllowInsecureFallback } } } }\n";
@@ -144,9 +149,9 @@ async fn insecure_fallback_lets_every_client_in() -> Result<()> {
     let standalone = Standalone::start(&manifests).await?;
     let _backend = standalone.backend("shop", 100).await?;
     let target = Target::https(standalone.gateway("default", "edge", 8443).await?, "shop.example");
-    let [known, unknown] =
-        [&ours, &theirs].map(|authority| target.clone().client_certificate(&authority.issue(&["client"])));
-    for client in [known, unknown, target] {
+    let [known, unknown, forged] = [&ours, &theirs, &forged]
+        .map(|authority| target.clone().client_certificate(&authority.issue(&["client"])));
+    for client in [known, unknown, forged, target] {
         eventually(async || client.get("shop.example", "/").await?.seen()).await?;
     }
     let name = ("Gateway", "default", "edge");

@@ -45,7 +45,6 @@ fn server_view(server: &Server, config: &Config) -> ServerView {
         reject: false,
         certificate: None,
         client: None,
-        unverified: false,
         listener: None,
         proxies: !protocols.is_empty(),
         keeps_path: protocols.contains(&Protocol::H2c),
@@ -70,7 +69,6 @@ fn server_view(server: &Server, config: &Config) -> ServerView {
                 authorities: clients_file(&client.authorities),
                 optional: client.optional,
             });
-            view.unverified = client.as_ref().is_some_and(|client| !client.optional);
             view.listener = listener.map(|number| ListenerView {
                 of_handshake: Variable::TlsListener(listen.port),
                 own: Number(number as u64),
@@ -151,7 +149,6 @@ views! {
         reject: bool,
         certificate: Option<Variable>,
         client: Option<ClientView>,
-        unverified: bool,
         listener: Option<ListenerView>,
         proxies: bool,
         keeps_path: bool,
