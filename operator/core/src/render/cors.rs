@@ -77,7 +77,11 @@ pub(super) fn hidden() -> impl Iterator<Item = FieldName> {
 ///
 /// Browsers take the exposed headers from the answer that follows, but the conformance suite looks for them here too.
 pub(super) fn preflight(id: Id, cors: &Cors) -> Vec<Field> {
-    fields(id, cors, &["credentials", "methods", "headers", "expose", "max_age"])
+    fields(
+        id,
+        cors,
+        &["credentials", "methods", "headers", "expose", "max_age"],
+    )
 }
 
 /// Headers of every other response.
