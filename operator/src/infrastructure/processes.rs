@@ -9,7 +9,9 @@ use std::{
 };
 
 use futures::future::join_all;
-use operator_core::{infra::GatewayInfra, object::ObjectKey, observed::InfrastructureFailure};
+use operator_core::{
+    infra::GatewayInfra, object::ObjectKey, observed::InfrastructureFailure, options::bound_port,
+};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -47,11 +49,7 @@ pub struct Settings {
 impl Settings {
     /// The port that stands for a listener's on this machine.
     fn bound(&self, port: u16) -> u16 {
-        if port < 1024 {
-            port + self.privileged_port_shift
-        } else {
-            port
-        }
+        bound_port(port, self.privileged_port_shift)
     }
 }
 
