@@ -164,6 +164,7 @@ mod tests {
             version: version.to_owned(),
             endpoints: names.iter().map(endpoints).collect(),
             certificates: names.iter().map(certificate).collect(),
+            ..fleet::Data::default()
         }
     }
 

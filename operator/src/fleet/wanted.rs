@@ -63,6 +63,7 @@ fn to_data(
             .iter()
             .map(|(path, pem)| file(path, &pem.0))
             .collect(),
+        ..Data::default()
     }
 }
 

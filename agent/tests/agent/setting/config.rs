@@ -42,7 +42,7 @@ pub fn data(version: &str, addresses: &[SocketAddr]) -> Data {
     Data {
         version: version.to_owned(),
         endpoints: vec![endpoints("shop.test", addresses)],
-        certificates: Vec::new(),
+        ..Data::default()
     }
 }
 
