@@ -39,13 +39,15 @@ pub struct GatewayOutcome {
     pub generation: Option<Arc<Generation>>,
 }
 
-/// Secrets and ConfigMaps that some object refers to, whether they exist or not.
+/// What some object refers to or selects among, whether it exists or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Secrets.
     pub secrets: BTreeSet<ObjectKey>,
     /// ConfigMaps.
     pub config_maps: BTreeSet<ObjectKey>,
+    /// Namespaces whose pods an `InferencePool` selects among.
+    pub pods: BTreeSet<String>,
 }
 
 /// A status that an object should have and has not.

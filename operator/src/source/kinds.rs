@@ -38,6 +38,8 @@ pub trait Object: Send + Sync {
     fn metadata(&self) -> &ObjectMeta;
 
     /// Stores it with that metadata, and with the status of the object that is stored under its name.
+    ///
+    /// Statuses of the core group are facts that come with the object, and replace what was stored.
     fn put(&self, metadata: ObjectMeta, writers: &mut Writers);
 
     /// Stores it with that metadata and status; an error if its kind has no such status.
@@ -144,7 +146,11 @@ impl<K: Stored> Object for K {
     }
 
     fn put(&self, metadata: ObjectMeta, writers: &mut Writers) {
-        let status = self.stored_status(writers);
+        let status = if K::group(&()).is_empty() {
+            Value::Null
+        } else {
+            self.stored_status(writers)
+        };
         if status.is_null() || self.put_with_status(metadata.clone(), status, writers).is_err() {
             store(self.clone(), metadata, writers);
         }

@@ -409,3 +409,35 @@ fn files_in_a_new_folder_and_removed_files_are_noticed() {
     };
     follow_until(directory.path(), edit, has("default/after"));
 }
+
+#[test]
+fn a_pod_is_ready_unless_its_file_says_otherwise_and_has_the_address_that_its_file_has_now() {
+    let pod = |name: &str, status: &str| {
+        format!("---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nstatus: {status}\n")
+    };
+    let (directory, mut folder) = folder(&[]);
+    let mut api_server = ApiServer::default();
+    let stores = api_server.stores();
+    let mut statuses_of = |content: String| {
+        fs::write(directory.path().join("a.yaml"), content).unwrap();
+        folder.read();
+        api_server.read(&folder);
+        let pods = stores.snapshot().pods;
+        pods.into_values()
+            .map(|pod| json!(pod.status))
+            .collect::<Vec<_>>()
+    };
+    let ready = |status: &str| json!([{"type": "Ready", "status": status}]);
+    let unready = "{podIP: 127.0.0.2, conditions: [{type: Ready, status: 'False'}]}";
+    assert_eq!(
+        statuses_of([pod("a", "{podIP: 127.0.0.1}"), pod("b", unready)].concat()),
+        [
+            json!({"podIP": "127.0.0.1", "conditions": ready("True")}),
+            json!({"podIP": "127.0.0.2", "conditions": ready("False")}),
+        ]
+    );
+    assert_eq!(
+        statuses_of(pod("a", "{podIP: 127.0.0.3}")),
+        [json!({"podIP": "127.0.0.3", "conditions": ready("True")})]
+    );
+}

@@ -27,6 +27,7 @@ macro_rules! with_kinds {
             inference_pools: $crate::api::InferencePool = "InferencePool",
             nginx_fleets: $crate::api::NginxFleet = "NginxFleet",
             services: $crate::api::Service = "Service",
+            pods: $crate::api::Pod = "Pod",
             endpoint_slices: $crate::api::EndpointSlice = "EndpointSlice",
             secrets: $crate::api::Secret = "Secret",
             config_maps: $crate::api::ConfigMap = "ConfigMap",

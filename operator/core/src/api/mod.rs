@@ -48,7 +48,7 @@ mod tests;
 mod tls_route;
 mod udp_route;
 
-pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
 pub use k8s_openapi::api::discovery::v1::EndpointSlice;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 

@@ -3,11 +3,13 @@
 //! ```text
 //! one watch per kind ──pruned──────────────────────────────────────> stores
 //! Needs of the last outcome ──one watch per Secret and ConfigMap──> stores
+//!                           └─one watch per namespace of pods────> stores
 //! ```
 
 mod backoff;
 mod kind;
 mod on_demand;
+mod pods;
 mod prune;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -22,9 +24,9 @@ pub use on_demand::OnDemand;
 use super::kinds::Stored;
 use crate::stores::{Stores, Writers};
 
-/// Kinds of which only those objects are read that another one refers to: a cluster has many, and they are secret or
-/// large.
-const ON_DEMAND: [&str; 2] = ["Secret", "ConfigMap"];
+/// Kinds of which only those objects are read that another one refers to or selects among: a cluster has many, and they
+/// are secret, large or never at rest.
+const ON_DEMAND: [&str; 3] = ["Secret", "ConfigMap", "Pod"];
 
 /// The watches of a cluster; they go on as long as the runtime does.
 pub struct Kubernetes {

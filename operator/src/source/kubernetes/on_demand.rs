@@ -1,4 +1,5 @@
-//! Secrets and ConfigMaps: only those that another object refers to, each watched by its name.
+//! Secrets and ConfigMaps: only those that another object refers to, each watched by its name. Pods: only those of
+//! namespaces in which another object selects.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +27,12 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use super::{Sink, backoff::Doubling, prune::prune};
+use super::{
+    Sink,
+    backoff::Doubling,
+    pods::{PodWatches, pods_of},
+    prune::prune,
+};
 use crate::source::{
     kinds::{ObjectId, Stored},
     names::NameRule,
@@ -40,7 +46,7 @@ pub struct OnDemand {
     known: Known,
 }
 
-type Known = Arc<Mutex<BTreeSet<ObjectId>>>;
+pub(super) type Known = Arc<Mutex<BTreeSet<ObjectId>>>;
 
 /// The watches of one kind, each with what ends it.
 struct Watches<K> {
@@ -60,14 +66,17 @@ impl OnDemand {
         let (mut needs, known) = (on_demand.needs.subscribe(), on_demand.known.clone());
         tokio::spawn(async move {
             let mut secrets = Watches::<Secret>::new(sink.clone(), known.clone());
-            let mut config_maps = Watches::<ConfigMap>::new(sink, known);
+            let mut config_maps = Watches::<ConfigMap>::new(sink.clone(), known.clone());
+            let mut pods = PodWatches::new(sink, known);
             while needs.changed().await.is_ok() {
                 let Needs {
                     secrets: needed_secrets,
                     config_maps: needed_config_maps,
+                    pods: needed_pods,
                 } = needs.borrow_and_update().clone();
                 secrets.watch(&needed_secrets);
                 config_maps.watch(&needed_config_maps);
+                pods.watch(&needed_pods);
             }
         });
         on_demand
@@ -84,9 +93,16 @@ impl OnDemand {
             current.clone_from(needs);
             differs
         });
-        let Needs { secrets, config_maps } = needs;
+        let Needs {
+            secrets,
+            config_maps,
+            pods,
+        } = needs;
         let secrets = secrets.iter().map(id::<Secret>);
-        let mut all = secrets.chain(config_maps.iter().map(id::<ConfigMap>));
+        let config_maps = config_maps.iter().map(id::<ConfigMap>);
+        let mut all = secrets
+            .chain(config_maps)
+            .chain(pods.iter().map(|namespace| pods_of(namespace)));
         let known = self.known.lock();
         all.all(|id| known.contains(&id))
     }

@@ -3,9 +3,10 @@
 use std::any::Any;
 
 use k8s_openapi::api::{
-    core::v1::{Namespace, Service, ServiceSpec},
+    core::v1::{Namespace, Pod, PodCondition, PodStatus, Service, ServiceSpec},
     discovery::v1::{Endpoint, EndpointConditions, EndpointSlice},
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
 /// Drops what nobody here reads.
@@ -20,6 +21,8 @@ pub(super) fn prune<K: Resource + Any>(object: &mut K) {
         prune_service(service);
     } else if let Some(slice) = object.downcast_mut::<EndpointSlice>() {
         prune_slice(slice);
+    } else if let Some(pod) = object.downcast_mut::<Pod>() {
+        prune_pod(pod);
     } else if let Some(namespace) = object.downcast_mut::<Namespace>() {
         namespace.metadata.annotations = None;
         namespace.spec = None;
@@ -62,6 +65,36 @@ fn prune_slice(slice: &mut EndpointSlice) {
             ..Endpoint::default()
         };
     }
+}
+
+/// Labels, addresses and whether it is ready are left: what changes a pod otherwise changes nothing here.
+fn prune_pod(pod: &mut Pod) {
+    let metadata = std::mem::take(&mut pod.metadata);
+    let status = pod.status.take().unwrap_or_default();
+    let ready = status.conditions.into_iter().flatten();
+    let ready = ready.filter(|condition| condition.type_ == "Ready");
+    let ready = ready.map(|PodCondition { type_, status, .. }| PodCondition {
+        type_,
+        status,
+        ..PodCondition::default()
+    });
+    *pod = Pod {
+        metadata: ObjectMeta {
+            name: metadata.name,
+            namespace: metadata.namespace,
+            labels: metadata.labels,
+            deletion_timestamp: metadata.deletion_timestamp,
+            ..ObjectMeta::default()
+        },
+        spec: None,
+        status: Some(PodStatus {
+            conditions: Some(ready.collect()),
+            phase: status.phase,
+            pod_ip: status.pod_ip,
+            pod_ips: status.pod_ips,
+            ..PodStatus::default()
+        }),
+    };
 }
 
 #[cfg(test)]
@@ -114,6 +147,33 @@ mod tests {
         assert_eq!(
             service["spec"],
             json!({"type": "ClusterIP", "ports": [{"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"}]})
+        );
+    }
+
+    #[test]
+    fn pods_keep_labels_addresses_and_readiness() {
+        let pod = pruned::<Pod>(json!({
+            "metadata": {"namespace": "default", "name": "llama-1", "labels": {"app": "llama"}, "resourceVersion": "7",
+                         "uid": "u", "ownerReferences": [], "deletionTimestamp": "2026-11-22T00:00:00Z"},
+            "spec": {"containers": [{"name": "vllm", "image": "vllm"}]},
+            "status": {
+                "phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}], "hostIP": "192.0.2.1",
+                "conditions": [
+                    {"type": "PodScheduled", "status": "True"},
+                    {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-22T00:00:00Z"},
+                ],
+            },
+        }));
+        assert_eq!(
+            pod["metadata"],
+            json!({"namespace": "default", "name": "llama-1", "labels": {"app": "llama"},
+                   "deletionTimestamp": "2026-11-22T00:00:00Z"})
+        );
+        assert_eq!(pod.get("spec"), None);
+        assert_eq!(
+            pod["status"],
+            json!({"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}],
+                   "conditions": [{"type": "Ready", "status": "True"}]})
         );
     }
 

@@ -74,3 +74,43 @@ async fn only_secrets_that_are_needed_are_read_and_only_as_long() {
     };
     timeout(PATIENCE, forgotten).await.unwrap();
 }
+
+#[tokio::test]
+async fn only_pods_of_namespaces_that_are_needed_are_read_and_only_as_long() {
+    let client = client(|asked| {
+        assert!(!asked.path.ends_with("/api/v1/pods"), "nobody asks for all pods");
+        let pod = |namespace: &str| json!({"metadata": {"namespace": namespace, "name": "llama"}});
+        match asked.path.as_str() {
+            "/api/v1/namespaces/models/pods" => Some(list(&[pod("models")])),
+            "/api/v1/namespaces/more/pods" => Some(list(&[pod("more")])),
+            _ => None,
+        }
+    });
+    let changed = Arc::new(Notify::new());
+    let source = Kubernetes::start(client, changed.clone());
+    let on_demand = source.on_demand();
+    let known = || {
+        let pods = source.stores().snapshot().pods;
+        pods.into_keys().map(|key| key.namespace).collect::<Vec<_>>()
+    };
+    let needs = |namespaces: &[&str]| Needs {
+        pods: namespaces.iter().map(ToString::to_string).collect(),
+        ..Needs::default()
+    };
+    let supplied = async {
+        // A namespace whose pods cannot be read delays nobody.
+        while !on_demand.supply(&needs(&["forbidden", "models", "more"])) {
+            changed.notified().await;
+        }
+    };
+    timeout(PATIENCE, supplied).await.unwrap();
+    assert_eq!(known(), ["models", "more"]);
+
+    assert!(on_demand.supply(&needs(&["more"])));
+    let forgotten = async {
+        while known() != ["more"] {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, forgotten).await.unwrap();
+}
