@@ -24,4 +24,5 @@ pub mod init;
 pub mod link;
 pub mod nginx;
 pub mod prefix;
+pub mod proxy;
 pub mod supervisor;

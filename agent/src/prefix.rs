@@ -9,6 +9,8 @@
 //! agent.lock, init.pid     held and written by init
 //! nginx.pid, nginx.sock    of the running NGINX
 //! nginx.errors             what made NGINX refuse the last start or reload
+//! proxy-<n>.sock           where thread n of the proxy takes requests from NGINX
+//! proxy.sock               where the proxy takes data and says how it is
 //! ```
 
 use std::{
@@ -58,7 +60,8 @@ impl Prefix {
             return Err(Error::Unprintable(absolute));
         }
         let prefix = Self(absolute);
-        let socket = prefix.nginx_socket();
+        // The longest of them.
+        let socket = prefix.proxy_socket(0);
         let length = socket.as_os_str().as_bytes().len();
         if length > SOCKET_PATH_LIMIT {
             return Err(Error::TooLong { path: socket, length });
@@ -132,6 +135,18 @@ impl Prefix {
     #[must_use]
     pub fn nginx_errors(&self) -> PathBuf {
         self.0.join("nginx.errors")
+    }
+
+    /// Where one thread of the proxy takes requests, from 0 to 7.
+    #[must_use]
+    pub fn proxy_socket(&self, thread: usize) -> PathBuf {
+        self.0.join(format!("proxy-{thread}.sock"))
+    }
+
+    /// Where the proxy takes data and says how it is.
+    #[must_use]
+    pub fn proxy_control(&self) -> PathBuf {
+        self.0.join("proxy.sock")
     }
 }
 

@@ -1,0 +1,100 @@
+//! A thread that serves one socket: its runtime and the orders it takes.
+
+use std::{os::unix::net::UnixListener, path::Path, rc::Rc, sync::Arc, thread, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::LocalSet,
+};
+
+use super::{Error, listen, metrics::Metrics, server::Server, table::Table};
+
+/// What control tells a thread.
+#[derive(Debug)]
+pub enum Order {
+    /// New requests go by this table.
+    Use {
+        table: Arc<Table>,
+        done: oneshot::Sender<()>,
+    },
+    /// Say that you are alive.
+    Answer { alive: oneshot::Sender<()> },
+    /// Accept nothing more; say when all requests have ended.
+    Drain { done: oneshot::Sender<()> },
+}
+
+/// The sending side of a thread's orders. The thread ends when it is dropped.
+#[derive(Debug)]
+pub struct Thread {
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Thread {
+    /// A thread that serves a socket, without any leg until it is told of some.
+    pub fn spawn(socket: &Path, metrics: &Arc<Metrics>) -> Result<Self, Error> {
+        let listener = listen(socket)?;
+        let metrics = Arc::clone(metrics);
+        let (orders, received) = mpsc::unbounded_channel();
+        thread::Builder::new()
+            .name("proxy".to_owned())
+            .spawn(move || run(listener, metrics, received))
+            .map_err(|source| Error::Spawn { source })?;
+        Ok(Self { orders })
+    }
+
+    /// Has new requests go by a table; resolves when they do.
+    pub async fn put(&self, table: &Arc<Table>) {
+        let table = Arc::clone(table);
+        self.order(|done| Order::Use { table, done }).await;
+    }
+
+    /// Whether the thread takes orders, which it does between any two steps of its requests.
+    pub async fn is_alive(&self, patience: Duration) -> bool {
+        tokio::time::timeout(patience, self.order(|alive| Order::Answer { alive }))
+            .await
+            .unwrap_or(false)
+    }
+
+    /// Accepts nothing more; resolves when all requests have ended.
+    pub async fn drain(&self) {
+        self.order(|done| Order::Drain { done }).await;
+    }
+
+    /// Whether the order was carried out; it is not when the thread has ended.
+    async fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) -> bool {
+        let (done, carried_out) = oneshot::channel();
+        self.orders.send(order(done)).is_ok() && carried_out.await.is_ok()
+    }
+}
+
+fn run(listener: UnixListener, metrics: Arc<Metrics>, orders: mpsc::UnboundedReceiver<Order>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime needs an epoll descriptor and an event descriptor, nothing else");
+    LocalSet::new().block_on(&runtime, follow(listener, metrics, orders));
+}
+
+async fn follow(listener: UnixListener, metrics: Arc<Metrics>, mut orders: mpsc::UnboundedReceiver<Order>) {
+    let server = Rc::new(Server::new(metrics));
+    let accepting = tokio::task::spawn_local(Rc::clone(&server).accept(listener));
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Use { table, done } => {
+                server.put(table);
+                let _ = done.send(());
+            }
+            Order::Answer { alive } => {
+                let _ = alive.send(());
+            }
+            Order::Drain { done } => {
+                accepting.abort();
+                let server = Rc::clone(&server);
+                tokio::task::spawn_local(async move {
+                    server.drain().await;
+                    let _ = done.send(());
+                });
+            }
+        }
+    }
+}
