@@ -69,6 +69,14 @@ impl Generations {
         self.0.lock().entry(gateway.clone()).or_default().subscribe()
     }
 
+    /// Version of the configuration that a gateway is to serve; `None` as long as that is not known.
+    #[must_use]
+    pub fn version(&self, gateway: &ObjectKey) -> Option<String> {
+        let channels = self.0.lock();
+        let newest = channels.get(gateway)?.borrow();
+        Some(newest.as_ref()?.config.version.clone())
+    }
+
     /// Publishes what differs from last time; returns how many did.
     fn publish(&self, outcome: &Outcome) -> u64 {
         let mut channels = self.0.lock();
@@ -195,8 +203,7 @@ mod tests {
         };
         let data = Data {
             version: data.to_owned(),
-            endpoints: Vec::new(),
-            certificates: BTreeMap::new(),
+            ..Data::default()
         };
         Arc::new(Generation { config, data })
     }

@@ -1,4 +1,4 @@
-//! What changes without a reload: endpoints and certificates.
+//! What changes without a reload: endpoints, certificates, and the legs of the agent's proxy.
 
 use std::collections::BTreeMap;
 
@@ -87,21 +87,32 @@ pub fn data(gateway: &Gateway, config: &Config, snapshot: &Snapshot, slices: &Sl
         let files = tls.certificates.iter();
         certificates.extend(files.map(|file| (certificate_file(&file.secret), file.pem.clone())));
     }
-    let content = json!([endpoints, certificates]).to_string();
+    let legs = config.legs.clone();
+    let proxy = config.settings.proxy.clone();
+    let content = json!([endpoints, certificates, legs, proxy]).to_string();
     Data {
         version: digest([content.as_bytes()]),
         endpoints,
         certificates,
+        legs,
+        proxy,
     }
 }
 
 fn ports(upstream: &Upstream, snapshot: &Snapshot, slices: &Slices<'_>) -> BTreeMap<u16, Vec<String>> {
-    let key = ObjectKey::new(&upstream.namespace, &upstream.service);
-    let name = snapshot
-        .services
-        .get(&key)
-        .and_then(|service| port_name(service, upstream.port));
-    name.map(|name| slices.ready(&key, name)).unwrap_or_default()
+    match upstream {
+        Upstream::Service {
+            namespace,
+            service,
+            port,
+        } => {
+            let key = ObjectKey::new(namespace, service);
+            let service = snapshot.services.get(&key);
+            let name = service.and_then(|service| port_name(service, *port));
+            name.map(|name| slices.ready(&key, name)).unwrap_or_default()
+        }
+        Upstream::Pool { .. } => BTreeMap::new(),
+    }
 }
 
 /// Name of a Service's port, which its endpoints' ports share; empty where it has none.

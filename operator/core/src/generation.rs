@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use crate::config::Origin;
+use crate::{
+    config::{Leg, Origin, ProxySettings},
+    syntax::Id,
+};
 
 /// All that one gateway's NGINX serves from.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +28,7 @@ pub struct Files {
 }
 
 /// What changes without a reload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Data {
     /// Digest of the rest, 16 hexadecimal digits.
     pub version: String,
@@ -33,6 +36,10 @@ pub struct Data {
     pub endpoints: Vec<Endpoints>,
     /// PEM of chain and key, by path below `certificates/`.
     pub certificates: BTreeMap<String, Pem>,
+    /// What the agent's proxy does with the requests that NGINX hands to it, by name.
+    pub legs: BTreeMap<Id, Leg>,
+    /// What holds for all legs.
+    pub proxy: ProxySettings,
 }
 
 /// The ready endpoints of one upstream.

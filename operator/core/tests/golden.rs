@@ -25,7 +25,7 @@ datatest_stable::harness! {
 }
 
 /// Files that do not depend on the objects; one case keeps them all.
-const CONSTANT: [&str; 2] = ["nginx.conf", "agent.conf"];
+const CONSTANT: [&str; 3] = ["nginx.conf", "agent.conf", "proxy.conf"];
 
 fn case(input: &Path) -> datatest_stable::Result<()> {
     let folder = input.parent().expect("a case is in a folder");

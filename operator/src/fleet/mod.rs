@@ -6,6 +6,7 @@
 //! ```
 
 mod admission;
+mod leg;
 mod relay;
 mod reports;
 mod reviews;

@@ -99,6 +99,7 @@ impl Fleet {
                 version: data.to_owned(),
                 endpoints,
                 certificates,
+                ..generation::Data::default()
             },
         };
         let wanted = GatewayOutcome {

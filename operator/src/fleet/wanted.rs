@@ -8,6 +8,8 @@ use proto::fleet::{Config, Data, EndpointPort, Endpoints, File, Wanted};
 use tokio::sync::watch;
 use tonic::Status;
 
+use super::leg;
+
 /// The service in the names that upstreams resolve.
 const SERVICE: &str = "e";
 
@@ -54,6 +56,8 @@ fn to_data(
         version,
         endpoints,
         certificates,
+        legs,
+        proxy,
     }: &generation::Data,
 ) -> Data {
     Data {
@@ -63,7 +67,11 @@ fn to_data(
             .iter()
             .map(|(path, pem)| file(path, &pem.0))
             .collect(),
-        ..Data::default()
+        legs: legs
+            .iter()
+            .map(|(name, leg)| leg::to_leg(*name, leg, certificates))
+            .collect(),
+        proxy: Some(leg::to_settings(proxy)),
     }
 }
 

@@ -54,9 +54,11 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MirrorRequest {
     /// Where it goes.
-    pub upstream: Id,
-    /// What the upstream's endpoints speak.
+    pub target: Target,
+    /// What the endpoints speak.
     pub protocol: Protocol,
+    /// How NGINX speaks TLS to them; `None` for plain text, and where the proxy does it.
+    pub tls: Option<Id>,
     /// Split whose value is 1 for the requests that are copied and 0 for others; `None` if all are.
     pub sample: Option<Id>,
 }
@@ -68,19 +70,23 @@ pub struct Proxy {
     pub target: Target,
     /// What the backend's endpoints speak.
     pub protocol: Protocol,
+    /// How NGINX speaks TLS to them; `None` for plain text, and where the proxy does it.
+    pub tls: Option<Id>,
     /// `Host` of the request; `None` as the client sent it.
     pub host: Option<Hostname>,
     /// Path of the request; `None` as the client sent it.
     pub path: Option<RewrittenPath>,
 }
 
-/// One upstream or a choice of several.
+/// One upstream, a choice of several, or the way through the agent's proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Target {
     /// This upstream.
     Upstream(Id),
     /// The upstream that this split names.
     Split(Id),
+    /// The agent's proxy, which is told the name of this leg.
+    Leg(Id),
 }
 
 /// A new path, to which the request's query is added.

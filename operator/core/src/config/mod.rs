@@ -8,6 +8,8 @@
 //!   ├─ dispatches ── conditions      which of several rules takes the request
 //!   ├─ splits                        which of several backends takes the request
 //!   ├─ rewrites, cors, joined_headers  values that actions print
+//!   ├─ tls                           how upstreams are spoken TLS to
+//!   ├─ legs                          what goes through the agent's proxy, and how; data, but for the name
 //!   └─ upstreams                     endpoints by name; the addresses are data
 //! ```
 //!
@@ -15,6 +17,7 @@
 //! once and a change touches only what it is about. Two configurations that do the same are equal.
 
 mod action;
+mod leg;
 mod matching;
 mod server;
 mod settings;
@@ -28,6 +31,7 @@ pub use action::{
     Action, Cors, HeaderChanges, MirrorRequest, Origin, OriginPattern, PathRewrite, Proxy, Redirect,
     RewrittenPath, Step, Target,
 };
+pub use leg::{BackendTls, Leg, Picker, ProxySettings, Retry, Verification};
 pub use matching::{Condition, Dispatch, Subject};
 pub use server::{
     Certificates, ClientValidation, Internal, Listen, Location, LocationPath, Misdirected, Server, ServerTls,
@@ -62,4 +66,8 @@ pub struct Config {
     pub joined_headers: BTreeSet<HeaderName>,
     /// Groups of endpoints.
     pub upstreams: BTreeMap<Id, Upstream>,
+    /// How NGINX speaks TLS to endpoints.
+    pub tls: BTreeMap<Id, BackendTls>,
+    /// What the agent's proxy does with the requests that it is handed.
+    pub legs: BTreeMap<Id, Leg>,
 }

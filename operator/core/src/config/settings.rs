@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Origin;
+use super::{Origin, ProxySettings};
 
 /// What holds for all of an NGINX; the defaults are ours where they differ from NGINX's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -29,6 +29,8 @@ pub struct Settings {
     pub real_ip: Option<RealIp>,
     /// Whether listeners without a fixed address also listen on IPv6.
     pub ipv6: bool,
+    /// What holds for all that goes through the agent's proxy; data, which NGINX does not read.
+    pub proxy: ProxySettings,
 }
 
 /// How long NGINX waits for others.
@@ -115,6 +117,7 @@ impl Default for Settings {
             tls_ciphers: None,
             real_ip: None,
             ipv6: false,
+            proxy: ProxySettings::default(),
         }
     }
 }

@@ -1,16 +1,31 @@
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::syntax::Id;
 
 /// Endpoints that share the load, found by asking the agent's name server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Upstream {
-    /// Namespace of the Service.
-    pub namespace: String,
-    /// Name of the Service.
-    pub service: String,
-    /// The Service's port.
-    pub port: u16,
+#[serde(untagged)]
+pub enum Upstream {
+    /// Those of a Service's port.
+    Service {
+        /// Namespace of the Service.
+        namespace: String,
+        /// Name of the Service.
+        service: String,
+        /// The Service's port.
+        port: u16,
+    },
+    /// Those of an `InferencePool`.
+    Pool {
+        /// Namespace of the pool.
+        namespace: String,
+        /// Name of the pool.
+        pool: String,
+        /// The ports of each pod that are endpoints, in order.
+        ports: Vec<u16>,
+    },
 }
 
 impl Upstream {
@@ -24,13 +39,30 @@ impl Upstream {
     }
 }
 
+impl fmt::Display for Upstream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service {
+                namespace,
+                service,
+                port,
+            } => write!(formatter, "Service {namespace}/{service} port {port}"),
+            Self::Pool {
+                namespace,
+                pool,
+                ports: _,
+            } => write!(formatter, "InferencePool {namespace}/{pool}"),
+        }
+    }
+}
+
 /// What endpoints speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Protocol {
     /// HTTP/1.1, WebSocket included.
     #[default]
     Http,
-    /// HTTP/2 with prior knowledge, without TLS.
+    /// HTTP/2 with prior knowledge where there is no TLS.
     H2c,
 }
 

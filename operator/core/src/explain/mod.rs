@@ -199,11 +199,8 @@ fn describe_rule(rule: &Rule) -> Vec<String> {
     let backends = rule.backends.iter().map(|backend| {
         let weight = format!("{} of {total}", backend.weight);
         match &backend.target {
-            BackendTarget::Service { upstream, .. } => {
-                format!(
-                    "{weight} to Service {}/{} port {}",
-                    upstream.namespace, upstream.service, upstream.port
-                )
+            BackendTarget::Service { upstream, .. } | BackendTarget::Pool { upstream, .. } => {
+                format!("{weight} to {upstream}")
             }
             BackendTarget::Unresolved => {
                 format!("{weight} answered with 500: the backend cannot be resolved")

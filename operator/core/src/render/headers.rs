@@ -5,8 +5,8 @@ use super::{
     view::views,
 };
 use crate::{
-    config::{HeaderChanges, Protocol},
-    syntax::{HeaderName, Hostname},
+    config::{HeaderChanges, Leg, Protocol},
+    syntax::{HeaderName, Hostname, Id},
 };
 
 /// Response headers that NGINX would replace by its own if it were not told to pass them.
@@ -67,8 +67,9 @@ pub(super) fn request_fields(
     protocol: Protocol,
     host: Option<&Hostname>,
     changes: &HeaderChanges,
+    leg: Option<Id>,
 ) -> Vec<Field> {
-    if host.is_none() && *changes == HeaderChanges::default() {
+    if host.is_none() && *changes == HeaderChanges::default() && leg.is_none() {
         return Vec::new();
     }
     let mut fields = base(protocol);
@@ -94,6 +95,10 @@ pub(super) fn request_fields(
         .filter(|name| changeable(name) && name.as_str() != "host")
     {
         put(&mut fields, name, Value::text(""));
+    }
+    // Last, so that neither a client nor a filter can choose a leg.
+    if let Some(leg) = leg {
+        put(&mut fields, &named(Leg::HEADER), Value::text(&leg.to_string()));
     }
     fields
 }

@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use super::{
-    cors,
+    backends_file, cors,
     headers::{Field, ResponseFields, request_fields},
     rewrites::percent_decoded,
     text::{
-        Comment, FieldName, InternalName, LocationName, Number, Time, UpstreamName, Value, Variable, Word,
+        Comment, FieldName, FileName, InternalName, LocationName, Number, Time, UpstreamName, Value,
+        Variable, Word,
     },
+    upstreams,
     view::views,
 };
 use crate::{
     config::{
-        Action, Config, HeaderChanges, MirrorRequest, Protocol, Proxy, Redirect, RewrittenPath, Step, Target,
+        Action, BackendTls, Config, HeaderChanges, MirrorRequest, Protocol, Proxy, Redirect, RewrittenPath,
+        Step, Target,
     },
     syntax::Id,
 };
@@ -55,7 +58,17 @@ views! {
         hidden: Vec<FieldName>,
         passed: Vec<Word>,
         time: Option<Time>,
+        /// Whether the agent's proxy takes it, which decides by itself how long to wait and what to try again.
+        leg: bool,
+        tls: Option<TlsView>,
         target: Value,
+    }
+
+    /// TLS to a backend.
+    struct TlsView {
+        server_name: Value,
+        authorities: Option<FileName>,
+        client_certificate: Option<Value>,
     }
 }
 
@@ -99,11 +112,11 @@ pub(super) fn action(name: LocationName, action: &Action, config: &Config) -> Lo
         Step::Proxy(proxy) => {
             view.rewrite = prefix(proxy.path.as_ref()).map(|id| rewritten(proxy.protocol, id));
             view.mirrors = mirrors.iter().copied().map(InternalName::Mirror).collect();
-            view.proxy = Some(proxied(proxy, internal, request_headers, &mut response));
+            view.proxy = Some(proxied(proxy, internal, request_headers, &mut response, config));
         }
         Step::Mirror(mirror) => {
             view.sample = mirror.sample.map(Variable::Split);
-            view.proxy = Some(mirrored(mirror, request_headers));
+            view.proxy = Some(mirrored(mirror, request_headers, config));
         }
     }
     view.added = response.added;
@@ -187,32 +200,60 @@ fn proxied(
     internal: bool,
     request_headers: &HeaderChanges,
     response: &mut ResponseFields,
+    config: &Config,
 ) -> ProxyView {
     let Proxy {
         target,
         protocol,
+        tls,
         host,
         path,
     } = proxy;
     let passed = response.passed();
+    let to = Destination {
+        target: *target,
+        protocol: *protocol,
+        tls: *tls,
+    };
     ProxyView {
-        headers: request_fields(*protocol, host.as_ref(), request_headers),
+        headers: request_fields(*protocol, host.as_ref(), request_headers, leg(*target)),
         hidden: std::mem::take(&mut response.hidden),
         passed,
-        ..request(*target, *protocol, internal, path.as_ref())
+        ..request(to, internal, path.as_ref(), config)
     }
 }
 
-fn mirrored(mirror: &MirrorRequest, request_headers: &HeaderChanges) -> ProxyView {
+fn mirrored(mirror: &MirrorRequest, request_headers: &HeaderChanges, config: &Config) -> ProxyView {
     let MirrorRequest {
-        upstream,
+        target,
         protocol,
+        tls,
         sample: _,
     } = mirror;
+    let to = Destination {
+        target: *target,
+        protocol: *protocol,
+        tls: *tls,
+    };
     ProxyView {
-        headers: request_fields(*protocol, None, request_headers),
+        headers: request_fields(*protocol, None, request_headers, leg(*target)),
         time: Some(Time(MIRROR_TIME)),
-        ..request(Target::Upstream(*upstream), *protocol, true, None)
+        ..request(to, true, None, config)
+    }
+}
+
+/// Where a request goes, and what is spoken there.
+#[derive(Clone, Copy)]
+struct Destination {
+    target: Target,
+    protocol: Protocol,
+    tls: Option<Id>,
+}
+
+fn leg(target: Target) -> Option<Id> {
+    match target {
+        Target::Leg(leg) => Some(leg),
+        Target::Upstream(_) | Target::Split(_) => None,
     }
 }
 
@@ -220,17 +261,26 @@ fn mirrored(mirror: &MirrorRequest, request_headers: &HeaderChanges) -> ProxyVie
 ///
 /// In a location that others lead to, NGINX has the location's name for the path: HTTP gets the URI as sent behind
 /// the upstream's name. The module for HTTP/2 has no place for that, so the decoded path is made the path again.
-fn request(target: Target, protocol: Protocol, internal: bool, path: Option<&RewrittenPath>) -> ProxyView {
+fn request(to: Destination, internal: bool, path: Option<&RewrittenPath>, config: &Config) -> ProxyView {
+    let Destination {
+        target,
+        protocol,
+        tls,
+    } = to;
     let changed = internal || path.is_some();
-    let (module, scheme) = match protocol {
-        Protocol::Http => ("proxy", "http://"),
-        Protocol::H2c => ("grpc", "grpc://"),
+    let (module, scheme) = match (protocol, tls) {
+        (Protocol::Http, None) => ("proxy", "http://"),
+        (Protocol::Http, Some(_)) => ("proxy", "https://"),
+        (Protocol::H2c, None) => ("grpc", "grpc://"),
+        (Protocol::H2c, Some(_)) => ("grpc", "grpcs://"),
     };
+    let scheme = Value::text(scheme);
     let target = match target {
-        Target::Upstream(id) => Value::text(scheme).then_text(&UpstreamName(id, protocol).to_string()),
-        Target::Split(id) => Value::text(scheme)
+        Target::Upstream(id) => scheme.then_text(&UpstreamName::Endpoints(id, protocol, tls).to_string()),
+        Target::Split(id) => scheme
             .then(Variable::Split(id))
-            .then_text(UpstreamName::suffix(protocol)),
+            .then_text(&UpstreamName::suffix(protocol, tls)),
+        Target::Leg(id) => scheme.then_text(&upstreams::proxy(id, protocol, config).to_string()),
     };
     let h2c = protocol == Protocol::H2c;
     ProxyView {
@@ -244,10 +294,32 @@ fn request(target: Target, protocol: Protocol, internal: bool, path: Option<&Rew
         hidden: Vec::new(),
         passed: Vec::new(),
         time: None,
+        leg: leg(to.target).is_some(),
+        tls: tls.and_then(|id| config.tls.get(&id)).map(tls_view),
         target: if changed && !h2c {
             uri(target, path)
         } else {
             target
         },
+    }
+}
+
+/// The name in the handshake is the one that is verified; `translate` sees to it that nothing else is asked for.
+fn tls_view(tls: &BackendTls) -> TlsView {
+    let BackendTls {
+        server_name,
+        verification,
+        client_certificate,
+    } = tls;
+    let authorities = verification
+        .as_ref()
+        .and_then(|verification| verification.authorities.as_deref());
+    TlsView {
+        server_name: Value::text(server_name),
+        authorities: authorities.map(backends_file),
+        // With a variable in it NGINX reads the file at the handshake, and notices a new one.
+        client_certificate: client_certificate
+            .as_deref()
+            .map(|file| Value::variable(Variable::Nginx("certificates")).then_text(file)),
     }
 }

@@ -3,10 +3,11 @@
 //! ```text
 //!  nginx.conf          settings, and what never changes
 //!   ├─ agent.conf      where to ask for endpoints; the agent puts its own in its place
+//!   ├─ proxy.conf      sockets of the agent's proxy; likewise
 //!   ├─ maps.conf       conditions, dispatches, splits, rewrites, policies: values made from a request
-//!   ├─ upstreams.conf  a Service's port each, by name
+//!   ├─ upstreams.conf  a Service's port each, by name, and the agent's proxy
 //!   └─ servers/        a file for each port
-//!  clients/            authorities that clients' certificates are verified with
+//!  clients/, backends/ authorities that certificates of clients and backends are verified with
 //! ```
 //!
 //! Nothing is decided here, only printed: templates hold NGINX's syntax, views (in the files beside this one) hold
@@ -55,6 +56,7 @@ pub fn render(config: &Config) -> Files {
             settings::view(&config.settings, ports.keys().copied()),
         ),
         ("agent.conf".to_owned(), print(&Agent {})),
+        ("proxy.conf".to_owned(), print(&ProxySockets {})),
         ("maps.conf".to_owned(), maps::view(config)),
         ("upstreams.conf".to_owned(), upstreams::view(config)),
     ]);
@@ -73,6 +75,12 @@ pub fn render(config: &Config) -> Files {
                 clients_file(&client.authorities).to_string(),
                 client.authorities.clone(),
             );
+        }
+    }
+    for tls in config.tls.values() {
+        let verification = tls.verification.as_ref();
+        if let Some(authorities) = verification.and_then(|verification| verification.authorities.as_ref()) {
+            files.insert(backends_file(authorities).to_string(), authorities.clone());
         }
     }
     for content in files.values_mut() {
@@ -101,15 +109,24 @@ fn actions(server: &Server) -> impl Iterator<Item = &Action> {
     direct.chain(server.internal.values().map(|action| -> &Action { action }))
 }
 
-/// The file of these authorities.
+/// The file of the authorities that clients are verified with.
 fn clients_file(authorities: &str) -> FileName {
     FileName::Clients(Id::of(authorities))
+}
+
+/// The file of the authorities that a backend is verified with.
+fn backends_file(authorities: &str) -> FileName {
+    FileName::Backends(Id::of(authorities))
 }
 
 views! {
     #[derive(Template)]
     #[template(path = "agent.conf")]
     struct Agent {}
+
+    #[derive(Template)]
+    #[template(path = "proxy.conf")]
+    struct ProxySockets {}
 }
 
 #[cfg(test)]

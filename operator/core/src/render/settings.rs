@@ -30,6 +30,7 @@ pub(super) fn view(settings: &Settings, ports: impl Iterator<Item = u16>) -> Str
         tls_ciphers,
         real_ip,
         ipv6: _,
+        proxy: _,
     } = settings;
     let (log_format, access_log) = match access_log {
         None => (None, None),

@@ -84,11 +84,18 @@ pub(super) enum Variable {
     TlsListener(u16),
 }
 
-/// The name of an upstream, for one of the protocols that it is spoken to in.
+/// The name of an upstream, for one of the ways in which it is spoken to.
 ///
 /// It cannot be taken for an address, which is how `$no_endpoint` tells the two in `$upstream_addr`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct UpstreamName(pub(super) Id, pub(super) Protocol);
+pub(super) enum UpstreamName {
+    /// Endpoints, spoken to in a protocol, with this TLS if any.
+    Endpoints(Id, Protocol, Option<Id>),
+    /// The agent's proxy.
+    Proxy(Protocol),
+    /// The agent's proxy, and endpoints while it is gone.
+    ProxyOr(Id, Protocol),
+}
 
 /// Which requests a location takes.
 #[derive(Clone, Debug)]
@@ -144,6 +151,8 @@ pub(super) enum FileName {
     Servers(u16),
     /// The authorities that clients' certificates are verified with.
     Clients(Id),
+    /// The authorities that backends' certificates are verified with.
+    Backends(Id),
 }
 
 macro_rules! printable {
@@ -346,18 +355,27 @@ impl fmt::Display for Variable {
 
 impl UpstreamName {
     /// What tells the names of an upstream apart; a split chooses the name without it.
-    pub(super) fn suffix(protocol: Protocol) -> &'static str {
-        match protocol {
+    pub(super) fn suffix(protocol: Protocol, tls: Option<Id>) -> String {
+        let protocol = match protocol {
             Protocol::Http => "",
             Protocol::H2c => "-h2c",
+        };
+        match tls {
+            None => protocol.to_owned(),
+            Some(tls) => format!("{protocol}-tls-{tls}"),
         }
     }
 }
 
 impl fmt::Display for UpstreamName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(id, protocol) = self;
-        write!(formatter, "service-{id}{}", Self::suffix(*protocol))
+        match *self {
+            Self::Endpoints(id, protocol, tls) => {
+                write!(formatter, "service-{id}{}", Self::suffix(protocol, tls))
+            }
+            Self::Proxy(protocol) => write!(formatter, "proxy{}", Self::suffix(protocol, None)),
+            Self::ProxyOr(id, protocol) => write!(formatter, "proxy-or-{id}{}", Self::suffix(protocol, None)),
+        }
     }
 }
 
@@ -386,7 +404,7 @@ impl fmt::Display for InternalName {
 impl fmt::Display for Choice {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Share::Upstream(id) => UpstreamName(id, Protocol::Http).fmt(formatter),
+            Share::Upstream(id) => UpstreamName::Endpoints(id, Protocol::Http, None).fmt(formatter),
             Share::Backend(id) => InternalName::Backend(id).fmt(formatter),
             Share::Flag(flag) => u8::from(flag).fmt(formatter),
         }
@@ -420,6 +438,7 @@ impl fmt::Display for FileName {
         match self {
             Self::Servers(port) => write!(formatter, "servers/{port}.conf"),
             Self::Clients(id) => write!(formatter, "clients/{id}.pem"),
+            Self::Backends(id) => write!(formatter, "backends/{id}.pem"),
         }
     }
 }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::ServicePort;
 use super::{
     grant::{Grants, Referent, Referrer},
     mistake::{Mistake, RouteReason, quoted},
+    route::BackendTarget,
 };
 use crate::{
     api::{BackendObjectReference, GATEWAY_GROUP, INFERENCE_GROUP, Service},
@@ -56,7 +57,7 @@ impl<'a> Backends<'a> {
         &self,
         namespace: &str,
         reference: &BackendObjectReference,
-    ) -> Result<(Upstream, Protocol), Mistake> {
+    ) -> Result<BackendTarget, Mistake> {
         kind(reference)?;
         let key = ObjectKey::new(
             reference.namespace.as_deref().unwrap_or(namespace),
@@ -86,14 +87,15 @@ impl<'a> Backends<'a> {
         let (number, port) = port(&key, service, reference.port)?;
         self.no_tls_wanted(&key, port)?;
         let protocol = protocol(&key, port)?;
-        Ok((
-            Upstream {
+        Ok(BackendTarget::Service {
+            upstream: Upstream::Service {
                 namespace: key.namespace,
                 service: key.name,
                 port: number,
             },
             protocol,
-        ))
+            tls: None,
+        })
     }
 
     fn permitted(&self, namespace: &str, service: &ObjectKey) -> bool {
@@ -220,7 +222,7 @@ mod tests {
         snapshot
     }
 
-    fn resolved(snapshot: &Snapshot, reference: &str) -> Result<(Upstream, Protocol), (RouteReason, String)> {
+    fn resolved(snapshot: &Snapshot, reference: &str) -> Result<BackendTarget, (RouteReason, String)> {
         let reference: BackendObjectReference =
             serde_saphyr::from_str(reference).expect("a reference decodes");
         let grants = Grants::new(snapshot);
@@ -234,21 +236,28 @@ mod tests {
 
     #[test]
     fn a_port_of_a_service_is_an_upstream() {
-        let upstream = Upstream {
-            namespace: "default".to_owned(),
-            service: "shop".to_owned(),
-            port: 80,
+        let target = BackendTarget::Service {
+            upstream: Upstream::Service {
+                namespace: "default".to_owned(),
+                service: "shop".to_owned(),
+                port: 80,
+            },
+            protocol: Protocol::Http,
+            tls: None,
         };
-        assert_eq!(
-            resolved(&snapshot(&[SHOP]), "{name: shop, port: 80}"),
-            Ok((upstream, Protocol::Http))
-        );
+        assert_eq!(resolved(&snapshot(&[SHOP]), "{name: shop, port: 80}"), Ok(target));
     }
 
     #[test]
     fn app_protocol_h2c_is_spoken() {
-        let (_, protocol) = resolved(&snapshot(&[SHOP]), "{name: shop, port: 81}").expect("a backend");
-        assert_eq!(protocol, Protocol::H2c);
+        let target = resolved(&snapshot(&[SHOP]), "{name: shop, port: 81}").expect("a backend");
+        assert!(matches!(
+            target,
+            BackendTarget::Service {
+                protocol: Protocol::H2c,
+                ..
+            }
+        ));
     }
 
     #[test]

@@ -149,11 +149,7 @@ fn mirror(
 ) -> Result<Option<Mirror>, Mistake> {
     let share = share(filter)?;
     match scope.backends.resolve(scope.namespace, &filter.backend_ref) {
-        Ok((upstream, protocol)) => Ok((share > 0).then_some(Mirror {
-            upstream,
-            protocol,
-            share,
-        })),
+        Ok(target) => Ok((share > 0).then_some(Mirror { target, share })),
         Err(mistake) => {
             mistakes
                 .references

@@ -169,6 +169,7 @@ impl Check {
             ),
             real_ip: self.real_ip(real_ip),
             ipv6: ipv6.unwrap_or(default.ipv6),
+            proxy: default.proxy,
         }
     }
 
@@ -335,6 +336,7 @@ fn is_cidr(cidr: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ProxySettings;
 
     fn nginx(yaml: &str) -> NginxSettings {
         serde_saphyr::from_str(yaml).expect("the settings of an NginxFleet")
@@ -372,6 +374,7 @@ mod tests {
                 recursive: true,
             }),
             ipv6: true,
+            proxy: ProxySettings::default(),
         };
         assert_eq!(settings, wanted);
     }

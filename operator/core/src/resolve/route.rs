@@ -1,10 +1,12 @@
 //! Routes, checked and in types that cannot be wrong.
 
+use std::{sync::Arc, time::Duration};
+
 use k8s_openapi::jiff::Timestamp;
 
 use super::mistake::{Mistake, Mistakes};
 use crate::{
-    config::{Condition, Cors, HeaderChanges, Protocol, Upstream},
+    config::{BackendTls, Condition, Cors, HeaderChanges, Protocol, Retry, Upstream},
     object::ObjectKey,
     syntax::{Hostname, Path, Pattern},
 };
@@ -37,9 +39,24 @@ pub struct Rule {
     pub filters: Filters,
     /// Who takes the requests, in the rule's order; those of weight 0 are in it.
     pub backends: Vec<Backend>,
+    /// How long its requests may take.
+    pub timeouts: Timeouts,
+    /// When they are sent again; `None` where the rule says nothing.
+    pub retry: Option<Retry>,
     /// Whether its requests must be answered with 500 whatever else it says, as it has a filter that must not be
     /// skipped and cannot be done.
     pub refused: bool,
+}
+
+/// How long requests may take; `None` for no limit.
+///
+/// See <https://gateway-api.sigs.k8s.io/geps/gep-1742/>.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the request's arrival to the whole response.
+    pub request: Option<Duration>,
+    /// For one try at one endpoint.
+    pub backend_request: Option<Duration>,
 }
 
 /// One of a rule's alternatives.
@@ -111,9 +128,7 @@ pub enum PathModifier {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
     /// Where it goes.
-    pub upstream: Upstream,
-    /// What is spoken there.
-    pub protocol: Protocol,
+    pub target: BackendTarget,
     /// How many of 10,000 requests; all where nothing is said.
     pub share: u16,
 }
@@ -138,9 +153,36 @@ pub enum BackendTarget {
         upstream: Upstream,
         /// What is spoken there.
         protocol: Protocol,
+        /// TLS, without a certificate of our own, which is the gateway's matter; `None` for plain text.
+        tls: Option<Arc<BackendTls>>,
+    },
+    /// The endpoints of an `InferencePool`.
+    Pool {
+        /// Which pool and ports.
+        upstream: Upstream,
+        /// What is spoken there.
+        protocol: Protocol,
+        /// Who chooses among them.
+        picking: Picking,
     },
     /// A reference that leads nowhere, or a filter that cannot be done: 500.
     Unresolved,
+}
+
+/// Who chooses among the endpoints of an `InferencePool`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Picking {
+    /// The gateway itself, by fewest requests in flight.
+    ByGateway,
+    /// An endpoint picker.
+    ByPicker {
+        /// Which Service and port.
+        upstream: Upstream,
+        /// TLS with it; `None` for plain text.
+        tls: Option<Arc<BackendTls>>,
+        /// Whether the gateway chooses while the picker fails.
+        fail_open: bool,
+    },
 }
 
 impl HttpRoute {

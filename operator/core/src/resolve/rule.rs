@@ -6,7 +6,7 @@ use super::{
     limit,
     matching::matches,
     mistake::{Mistake, Mistakes},
-    route::{Backend, BackendTarget, Filters, Rule},
+    route::{Backend, BackendTarget, Filters, Rule, Timeouts},
 };
 use crate::api::{HttpBackendRef, HttpRouteRule};
 
@@ -82,6 +82,8 @@ fn resolve(
         name: name.clone(),
         filters: filtered.filters,
         backends: resolved,
+        timeouts: Timeouts::default(),
+        retry: None,
         refused: filtered.refused,
         matches,
     })
@@ -112,7 +114,7 @@ fn backend(
     })?;
     let filtered = filters(list, scope, mistakes)?;
     let target = match scope.backends.resolve(scope.namespace, &backend_ref.reference) {
-        Ok((upstream, protocol)) if !filtered.refused => BackendTarget::Service { upstream, protocol },
+        Ok(target) if !filtered.refused => target,
         Ok(_) => BackendTarget::Unresolved,
         Err(mistake) => {
             mistakes.references.push(mistake);

@@ -167,11 +167,7 @@ mod tests {
             version: "new".to_owned(),
             files: BTreeMap::from([("http.conf".to_owned(), text)]),
         };
-        let data = Data {
-            version: String::new(),
-            endpoints: Vec::new(),
-            certificates: BTreeMap::new(),
-        };
+        let data = Data::default();
         GatewayOutcome {
             infra: GatewayInfra::default(),
             generation: Some(Arc::new(Generation { config, data })),

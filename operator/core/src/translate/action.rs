@@ -5,16 +5,17 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Tables, define,
     headers::then,
+    leg::{Way, way},
     precedence::Candidate,
     share::{WHOLE, shares},
 };
 use crate::{
     config::{
         Action, HeaderChanges, Internal, MirrorRequest, Origin, PathRewrite, Proxy, Redirect, RewrittenPath,
-        Share, Split, Step, Target, Upstream,
+        Share, Split, Step, Target,
     },
     resolve::{
-        Backend, BackendTarget, Filters, Mirror, PathMatch,
+        Backend, BackendTarget, Filters, Mirror, PathMatch, Rule,
         route::{PathModifier, RedirectFilter},
     },
     syntax::{Id, Path},
@@ -42,6 +43,7 @@ pub(super) fn action(
         internal,
         origin: origin(candidate),
         prefix: prefix(candidate),
+        rule,
         scene,
     };
     if rule.refused {
@@ -59,10 +61,10 @@ pub(super) fn action(
     match backends.as_slice() {
         [] => draft.refuse(500),
         [backend] => draft.action(&[&rule.filters, &backend.filters], &backend.target),
-        backends => match alike(backends) {
-            Some(services) => draft.balanced(&rule.filters, &services),
-            None => draft.split(&rule.filters, backends),
-        },
+        backends => {
+            let balanced = alike(backends).and_then(|services| draft.balanced(&rule.filters, &services));
+            balanced.unwrap_or_else(|| draft.split(&rule.filters, backends))
+        }
     }
 }
 
@@ -90,22 +92,22 @@ fn prefix<'a>(candidate: &Candidate<'a>) -> Option<&'a Path> {
 /// The Services of backends that differ in nothing else, so that one variable can name them; `None` where they do.
 fn alike<'a>(backends: &[&'a Backend]) -> Option<Vec<(&'a BackendTarget, u32)>> {
     let mut services: Vec<(&BackendTarget, u32)> = Vec::new();
-    let mut protocols = Vec::new();
+    let mut spoken = Vec::new();
     for backend in backends {
-        let BackendTarget::Service { protocol, .. } = &backend.target else {
+        let BackendTarget::Service { protocol, tls, .. } = &backend.target else {
             return None;
         };
         if backend.filters != Filters::default() {
             return None;
         }
-        protocols.push(*protocol);
+        spoken.push((*protocol, tls));
         match services.iter_mut().find(|(target, _)| *target == &backend.target) {
             Some((_, weight)) => *weight = weight.saturating_add(backend.weight),
             None => services.push((&backend.target, backend.weight)),
         }
     }
-    protocols.dedup();
-    (protocols.len() == 1).then_some(services)
+    spoken.dedup();
+    (spoken.len() == 1).then_some(services)
 }
 
 /// An action in the making: where it belongs and what it adds to.
@@ -115,6 +117,7 @@ struct Draft<'a> {
     origin: Origin,
     /// What the request's path is known to start with.
     prefix: Option<&'a Path>,
+    rule: &'a Rule,
     scene: Scene,
 }
 
@@ -135,44 +138,46 @@ impl Draft<'_> {
     /// is the one that counts.
     fn action(&mut self, filters: &[&Filters], target: &BackendTarget) -> Action {
         let redirect = filters.iter().rev().find_map(|filters| filters.redirect.as_ref());
-        let step = match (redirect, target) {
-            (Some(redirect), _) => Step::Redirect(self.redirect(redirect)),
-            (None, BackendTarget::Unresolved) => Step::Refuse(500),
-            (None, BackendTarget::Service { upstream, protocol }) => {
-                let target = Target::Upstream(self.upstream(upstream));
-                let host = filters
-                    .iter()
-                    .rev()
-                    .find_map(|filters| filters.rewrite_host.clone());
-                let path = filters
-                    .iter()
-                    .rev()
-                    .find_map(|filters| filters.rewrite_path.as_ref());
-                let path = path.map(|path| self.path(path));
-                Step::Proxy(Proxy {
-                    target,
-                    protocol: *protocol,
-                    host,
-                    path,
-                })
-            }
+        let step = match redirect {
+            Some(redirect) => Step::Redirect(self.redirect(redirect)),
+            None => self.proxy(filters, target).map_or(Step::Refuse(500), Step::Proxy),
         };
         self.with_filters(filters, step)
     }
 
-    /// One of several Services answers, which a variable names.
-    fn balanced(&mut self, filters: &Filters, services: &[(&BackendTarget, u32)]) -> Action {
+    fn proxy(&mut self, filters: &[&Filters], target: &BackendTarget) -> Option<Proxy> {
+        let Way {
+            target,
+            protocol,
+            tls,
+        } = way(self.tables, target, Some(self.rule))?;
+        let last_first = || filters.iter().rev();
+        let host = last_first().find_map(|filters| filters.rewrite_host.clone());
+        let path = last_first().find_map(|filters| filters.rewrite_path.as_ref());
+        Some(Proxy {
+            target,
+            protocol,
+            tls,
+            host,
+            path: path.map(|path| self.path(path)),
+        })
+    }
+
+    /// One of several Services answers, which a variable names; `None` where they are reached over the agent's proxy.
+    fn balanced(&mut self, filters: &Filters, services: &[(&BackendTarget, u32)]) -> Option<Action> {
         let mut action = self.action(&[filters], services[0].0);
-        let Step::Proxy(proxy) = &mut action.step else {
-            return action;
-        };
-        if services.len() > 1 {
+        if let (Step::Proxy(proxy), true) = (&mut action.step, services.len() > 1) {
+            if let Target::Leg(_) = proxy.target {
+                return None;
+            }
             let weights: Vec<u32> = services.iter().map(|(_, weight)| *weight).collect();
             let upstreams: Vec<Share> = services
                 .iter()
                 .filter_map(|(target, _)| match target {
-                    BackendTarget::Service { upstream, .. } => Some(Share::Upstream(self.upstream(upstream))),
-                    BackendTarget::Unresolved => None,
+                    BackendTarget::Service { upstream, .. } => {
+                        Some(Share::Upstream(self.tables.upstream(upstream)))
+                    }
+                    BackendTarget::Pool { .. } | BackendTarget::Unresolved => None,
                 })
                 .collect();
             let shares = upstreams.into_iter().zip(shares(&weights)).collect();
@@ -184,7 +189,7 @@ impl Draft<'_> {
                 },
             ));
         }
-        action
+        Some(action)
     }
 
     /// One of several backends answers, each in an internal location of its own.
@@ -231,7 +236,7 @@ impl Draft<'_> {
         let mirrors: Vec<&Mirror> = filters.iter().flat_map(|filters| &filters.mirrors).collect();
         let mirrors = mirrors
             .into_iter()
-            .map(|mirror| self.mirror(mirror, &request_headers))
+            .filter_map(|mirror| self.mirror(mirror, &request_headers))
             .collect();
         Action {
             origin: self.origin.clone(),
@@ -243,7 +248,12 @@ impl Draft<'_> {
         }
     }
 
-    fn mirror(&mut self, mirror: &Mirror, request_headers: &HeaderChanges) -> Id {
+    fn mirror(&mut self, mirror: &Mirror, request_headers: &HeaderChanges) -> Option<Id> {
+        let Way {
+            target,
+            protocol,
+            tls,
+        } = way(self.tables, &mirror.target, None)?;
         let sample = (mirror.share < WHOLE).then(|| {
             let shares = [
                 (Share::Flag(true), mirror.share),
@@ -258,10 +268,10 @@ impl Draft<'_> {
                 },
             )
         });
-        let upstream = self.upstream(&mirror.upstream);
         let step = Step::Mirror(MirrorRequest {
-            upstream,
-            protocol: mirror.protocol,
+            target,
+            protocol,
+            tls,
             sample,
         });
         let action = Action {
@@ -273,11 +283,7 @@ impl Draft<'_> {
         self.internal
             .entry(Internal::Mirror(id))
             .or_insert_with(|| Arc::new(action));
-        id
-    }
-
-    fn upstream(&mut self, upstream: &Upstream) -> Id {
-        self.tables.upstream(upstream)
+        Some(id)
     }
 
     /// Where a redirect leads from this listener.

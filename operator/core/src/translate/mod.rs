@@ -4,10 +4,12 @@
 //!  Gateway, its routes ── server (hostnames of each port, and the listener that owns each)
 //!                            └─ location (paths of a server, and the rules that can match at each)
 //!                                  └─ action (filters, backends, splits, mirrors, redirects)
+//!                                        └─ leg (NGINX or the agent's proxy)
 //! ```
 
 mod action;
 mod headers;
+mod leg;
 mod location;
 mod precedence;
 mod server;
@@ -54,6 +56,7 @@ pub fn translate(gateway: &Gateway, routes: &[Vec<Arc<HttpRoute>>], binding: Bin
     let mut tables = Tables {
         config,
         upstreams: BTreeMap::new(),
+        client_certificate: None,
     };
     let mut ports = BTreeMap::<u16, Vec<server::Behind<'_>>>::new();
     for (listener, routes) in gateway.listeners.iter().zip(routes) {
@@ -75,6 +78,8 @@ struct Tables {
     config: Config,
     /// Names that upstreams have already, as most are asked for many times.
     upstreams: BTreeMap<Upstream, Id>,
+    /// File with the certificate that backends are shown.
+    client_certificate: Option<String>,
 }
 
 impl Tables {

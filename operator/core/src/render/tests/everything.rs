@@ -65,6 +65,7 @@ pub(super) fn proxy(upstream: Id) -> Proxy {
     Proxy {
         target: Target::Upstream(upstream),
         protocol: Protocol::Http,
+        tls: None,
         host: None,
         path: None,
     }
@@ -171,7 +172,7 @@ fn settings(words: &Words) -> Settings {
 }
 
 fn upstream(config: &mut Config, service: &str) -> Id {
-    let upstream = Upstream {
+    let upstream = Upstream::Service {
         namespace: "default".to_owned(),
         service: service.to_owned(),
         port: 80,
@@ -226,8 +227,9 @@ fn internal(
         words,
         2,
         Step::Mirror(MirrorRequest {
-            upstream: cart,
+            target: Target::Upstream(cart),
             protocol: Protocol::Http,
+            tls: None,
             sample: Some(mirror_split),
         }),
     );

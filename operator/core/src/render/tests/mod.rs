@@ -130,7 +130,7 @@ fn location_of(action: Action) -> Vec<String> {
 }
 
 fn upstream_id() -> Id {
-    Id::of(&Upstream {
+    Id::of(&Upstream::Service {
         namespace: "default".to_owned(),
         service: "shop".to_owned(),
         port: 80,
