@@ -5,6 +5,7 @@
 mod container;
 mod network_policy;
 mod pod;
+mod proxy;
 mod service;
 mod settings;
 mod workload;
@@ -14,7 +15,7 @@ use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-pub use self::{container::*, network_policy::*, pod::*, service::*, settings::*, workload::*};
+pub use self::{container::*, network_policy::*, pod::*, proxy::*, service::*, settings::*, workload::*};
 
 /// The API group of our own kinds.
 pub const FLOTILLA_GROUP: &str = "flotilla.dev";
@@ -91,6 +92,10 @@ pub struct NginxFleetSpec {
     #[serde(default, skip_serializing_if = "NginxSettings::is_default")]
     pub nginx: NginxSettings,
 
+    /// Settings of the proxy beside NGINX, for inference and for what NGINX cannot do exactly.
+    #[serde(default, skip_serializing_if = "NginxProxy::is_default")]
+    pub proxy: NginxProxy,
+
     /// What has the pods of a Gateway run, and how many of them.
     #[serde(default, skip_serializing_if = "NginxWorkload::is_default")]
     pub workload: NginxWorkload,
@@ -114,6 +119,7 @@ pub struct NginxFleetSpec {
 
 field_by_field!(NginxFleetSpec {
     nginx,
+    proxy,
     workload,
     pod,
     container,
