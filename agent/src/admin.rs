@@ -3,35 +3,69 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
 use proto::fleet::Report;
 use tokio::{net::TcpListener, sync::watch};
 
-/// Answers on an address for as long as the runtime lives; fails where it cannot be listened on.
-pub async fn serve(address: SocketAddr, report: watch::Receiver<Report>) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}; choose another --admin"))?;
-    tokio::spawn(async move { axum::serve(listener, router(report)).await });
-    Ok(())
+use crate::{metrics::Figures, nginx::Connections, prefix::Prefix, proxy_link::control::Control};
+
+/// What there is to say.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// The folder that NGINX and the proxy run from.
+    pub prefix: Prefix,
+    /// What the operator is told.
+    pub report: watch::Receiver<Report>,
 }
 
-/// `/healthz`: the supervisor is alive. `/readyz`: NGINX takes requests, from the first configuration on until it is
-/// told to stop.
-fn router(report: watch::Receiver<Report>) -> Router {
-    Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
-        .with_state(report)
+impl Admin {
+    /// Answers on an address for as long as the runtime lives; fails where it cannot be listened on.
+    pub async fn serve(self, address: SocketAddr) -> anyhow::Result<()> {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}; choose another --admin"))?;
+        tokio::spawn(async move { axum::serve(listener, self.router()).await });
+        Ok(())
+    }
+
+    /// `/healthz`: the supervisor is alive. `/readyz`: NGINX takes requests, and so does the proxy where it is needed,
+    /// from the first configuration on until they are told to stop. `/metrics`: figures of all three.
+    fn router(self) -> Router {
+        Router::new()
+            .route("/healthz", get(async || "ok\n"))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .with_state(self)
+    }
 }
 
-async fn readyz(State(report): State<watch::Receiver<Report>>) -> (StatusCode, String) {
-    let report = report.borrow();
+async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
+    let report = admin.report.borrow();
     if report.ready {
         (StatusCode::OK, format!("serving {}\n", report.config))
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not serving\n".to_owned())
     }
+}
+
+async fn metrics(State(Admin { prefix, report }): State<Admin>) -> impl IntoResponse {
+    let proxy = async { Control::connect(&prefix).await.ok()?.metrics().await.ok() };
+    let (connections, proxy) = tokio::join!(Connections::ask(&prefix), proxy);
+    let report = report.borrow().clone();
+    let figures = Figures {
+        report,
+        connections,
+        proxy,
+    };
+    // See <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], figures.text())
 }
 
 #[cfg(test)]
@@ -40,16 +74,21 @@ mod tests {
 
     #[tokio::test]
     async fn ready_is_when_nginx_takes_requests() {
+        let folder = tempfile::tempdir().unwrap();
         let report = watch::Sender::new(Report::default());
+        let admin = Admin {
+            prefix: Prefix::create(folder.path()).unwrap(),
+            report: report.subscribe(),
+        };
         assert_eq!(
-            readyz(State(report.subscribe())).await.0,
+            readyz(State(admin.clone())).await.0,
             StatusCode::SERVICE_UNAVAILABLE
         );
         report.send_modify(|report| {
             report.ready = true;
             "c1".clone_into(&mut report.config);
         });
-        let answer = readyz(State(report.subscribe())).await;
+        let answer = readyz(State(admin)).await;
         assert_eq!(answer, (StatusCode::OK, "serving c1\n".to_owned()));
     }
 }

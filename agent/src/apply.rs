@@ -29,6 +29,7 @@ use crate::{
     generation::{self, Addition, Generations},
     nginx::{self, Answer, Binary, Master, Refusal, process},
     prefix::Prefix,
+    proxy_link::ProxyLink,
 };
 
 /// How long NGINX may take from the signal to serving; 10,000 routes take seconds.
@@ -39,6 +40,9 @@ const CONFIRM_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How long NGINX may take to ask for the endpoints of new upstreams; it asks at once when it starts serving.
 const ENDPOINTS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the proxy may take to know the legs of new configurations; it is told at once.
+const PROXY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long NGINX may take to end when it is no longer asked to do so gracefully.
 const CUT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -80,6 +84,10 @@ pub struct Parts {
     pub resolvers: Vec<SocketAddr>,
     /// What is in effect without a reload.
     pub data: Arc<data::InEffect>,
+    /// What is known of the proxy that NGINX hands requests to.
+    pub proxy: ProxyLink,
+    /// Threads of the proxy, each with a socket.
+    pub proxy_threads: usize,
     /// The newest configuration that the operator wants; none before its first word.
     pub wanted: watch::Receiver<Option<Arc<Config>>>,
     /// What the operator is told.
@@ -119,6 +127,8 @@ impl Gateway {
             version,
             reloads,
         });
+        // It lives longer than the supervisor does, and would otherwise be reported as missing.
+        self.parts.proxy.knows_newest(PROXY_TIMEOUT).await;
         info!(pid = master.pid().as_raw_pid(), version = ?served.as_ref().map(|served| &served.version), "adopted NGINX");
         self.running = Some(Running { master, served });
         self.report_served();
@@ -133,8 +143,7 @@ impl Gateway {
             let retry = match self.step(wanted.as_deref()).await {
                 Ok(()) => {
                     backoff.reset();
-                    self.retire(wanted.as_deref());
-                    None
+                    self.retire()
                 }
                 Err((version, failure)) => {
                     self.reject(version, &failure);
@@ -144,6 +153,7 @@ impl Gateway {
             select! {
                 Ok(()) = self.parts.wanted.changed() => backoff.reset(),
                 () = ended(self.running.as_ref()) => warn!("NGINX has ended"),
+                () = self.parts.proxy.changed() => self.report_served(),
                 () = at_retry(retry) => {}
             }
         }
@@ -232,6 +242,7 @@ impl Gateway {
             reloads,
             resolvers: &self.parts.resolvers,
             counts_connections: self.parts.binary.counts_connections(),
+            proxy_threads: self.parts.proxy_threads,
         })?;
         self.parts
             .binary
@@ -242,6 +253,9 @@ impl Gateway {
         let known = served.map(|served| &served.upstreams);
         let is_new = |upstream: &&Upstream| known.is_none_or(|known| !known.contains(upstream));
         let new: Vec<&Upstream> = upstreams.iter().filter(is_new).collect();
+        if !self.parts.proxy.knows_newest(PROXY_TIMEOUT).await {
+            warn!(version, "the proxy does not know all legs; serving nevertheless");
+        }
         let endpoints_known = self.parts.dns.asked_about(&new, ENDPOINTS_TIMEOUT);
 
         generations.switch(Some(version))?;
@@ -313,12 +327,18 @@ impl Gateway {
     }
 
     /// Once NGINX serves what is wanted, nobody needs what only older configurations named.
-    fn retire(&self, wanted: Option<&Config>) {
-        if wanted.is_some()
-            && let Err(error) = self.parts.data.retire()
-        {
-            warn!(%error, "cannot remove what is no longer needed");
+    ///
+    /// Returns when to look again for what cannot be removed yet.
+    fn retire(&self) -> Option<Duration> {
+        let Parts { wanted, data, .. } = &self.parts;
+        // What has come since may lack what NGINX serves.
+        if wanted.borrow().is_none() || wanted.has_changed().unwrap_or(false) {
+            return None;
         }
+        data.retire().unwrap_or_else(|error| {
+            warn!(%error, "cannot remove what is no longer needed");
+            None
+        })
     }
 
     fn reject(&self, version: String, failure: &Failure) {
@@ -356,7 +376,7 @@ impl Gateway {
         let served = self.running.as_ref().and_then(|running| running.served.as_ref());
         self.parts.report.send_if_modified(|report| {
             let before = report.clone();
-            report.ready = served.is_some();
+            report.ready = served.is_some() && self.parts.proxy.is_ready();
             if let Some(served) = served {
                 report.config.clone_from(&served.version);
                 report.reloads = served.reloads;

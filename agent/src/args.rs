@@ -22,19 +22,24 @@ pub struct Args {
 /// The process to be.
 #[derive(Debug, Subcommand)]
 pub enum Role {
-    /// Starts the supervisor and restarts it when it dies; made to be the first process of a container.
+    /// Starts supervisor and proxy and restarts them when they die; made to be the first process of a container.
     ///
     /// Reaps all processes that end up without a parent, NGINX among them. SIGTERM, SIGINT, SIGQUIT and SIGHUP are
-    /// passed on to the supervisor, whose exit status is then this one's.
+    /// passed on to the supervisor, whose exit status is then this one's; the proxy is ended after it.
     Init(Options),
     /// Supervises NGINX: follows the operator, applies what it wants, answers DNS queries, reports.
     ///
     /// Started by `init`, with the same options. Takes over an NGINX that already runs from the same folder, without
     /// a reload. On SIGTERM, SIGINT, SIGQUIT or SIGHUP it reports that it is not ready, lets connections end, and exits.
     Supervise(Options),
+    /// Takes the requests that NGINX hands over to their endpoints: inference, time limits, retries.
+    ///
+    /// Started by `init`, with the same options. On SIGTERM, SIGINT, SIGQUIT or SIGHUP it accepts nothing more, lets
+    /// requests end, and exits.
+    Proxy(Options),
 }
 
-/// What both processes take.
+/// What all these processes take.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Folder of this gateway, created when missing; one agent at a time.
@@ -62,7 +67,8 @@ pub struct Options {
     #[arg(long, value_name = "PATH", default_value = "nginx")]
     pub nginx: PathBuf,
 
-    /// Address to answer /healthz and /readyz on: whether the agent is alive, and whether its NGINX takes requests.
+    /// Address to answer /healthz, /readyz and /metrics on: whether the agent is alive, whether its NGINX takes
+    /// requests, and what it has done.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin: Option<SocketAddr>,
 

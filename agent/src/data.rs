@@ -1,16 +1,17 @@
-//! What takes effect without a reload: endpoints, which DNS answers for, and certificates, which NGINX reads at
-//! handshakes.
+//! What takes effect without a reload: endpoints, which DNS answers for, certificates, which NGINX reads at
+//! handshakes, and legs, which the proxy goes by.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use prost::Message as _;
-use proto::fleet::{self, Endpoints, Report};
-use tokio::sync::watch;
+use proto::fleet::{self, Endpoints, Leg, Report};
+use tokio::{sync::watch, time::Instant};
 use tracing::warn;
 
 use crate::{
@@ -18,6 +19,12 @@ use crate::{
     files::{self, RelativePath},
     prefix::Prefix,
 };
+
+/// How long legs are kept that NGINX no longer needs.
+///
+/// Its workers of before take requests on the connections they have for as long as `keepalive_min_timeout` says, and
+/// hand them over when their headers have come.
+const LEG_GRACE: Duration = Duration::from_mins(1);
 
 /// Why data is not in effect.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +40,7 @@ pub enum Error {
     },
 }
 
-/// The data in effect, on disk and in DNS.
+/// The data in effect, on disk, in DNS, and as the proxy is to be told.
 ///
 /// What the newest data no longer has goes on to exist until [`Self::retire`]: the configuration that NGINX still
 /// serves may need it.
@@ -42,6 +49,7 @@ pub struct InEffect {
     prefix: Prefix,
     dns: Dns,
     report: watch::Sender<Report>,
+    for_proxy: watch::Sender<Arc<fleet::Data>>,
     state: Mutex<State>,
 }
 
@@ -50,6 +58,15 @@ struct State {
     newest: fleet::Data,
     /// Those of the newest data, and older ones that are not retired yet.
     endpoints: BTreeMap<Upstream, Endpoints>,
+    legs: BTreeMap<String, Kept>,
+}
+
+/// A leg of the newest data, or of older data.
+#[derive(Debug)]
+struct Kept {
+    leg: Leg,
+    /// Since when neither the newest data nor the newest configuration has it.
+    unneeded_since: Option<Instant>,
 }
 
 impl InEffect {
@@ -60,8 +77,17 @@ impl InEffect {
             prefix: prefix.clone(),
             dns: dns.clone(),
             report: report.clone(),
+            for_proxy: watch::Sender::default(),
             state: Mutex::default(),
         }
+    }
+
+    /// What the proxy is to be told, from now on: the legs that are kept and the endpoints they name.
+    ///
+    /// It has no version, since no version of the operator's may be the same.
+    #[must_use]
+    pub fn for_proxy(&self) -> watch::Receiver<Arc<fleet::Data>> {
+        self.for_proxy.subscribe()
     }
 
     /// Takes up what was in effect when the agent last ran; its certificates are where they were.
@@ -73,7 +99,9 @@ impl InEffect {
             Err(source) => return Err(Error::Read { path, source }),
         };
         let data = fleet::Data::decode(bytes.as_slice()).map_err(|source| Error::Decode { path, source })?;
-        self.take_up(data);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.take_up(data);
+        self.answer(&state);
         Ok(())
     }
 
@@ -83,16 +111,22 @@ impl InEffect {
             let path = RelativePath::new(&file.path)?;
             files::replace(&path.below(&self.prefix.certificates()), &file.content)?;
         }
-        files::replace(&self.prefix.data(), &data.encode_to_vec())?;
-        self.take_up(data);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.take_up(data);
+        self.store(&state)?;
+        self.answer(&state);
         Ok(())
     }
 
     /// Removes what only an older configuration needed, when NGINX serves the newest.
-    pub fn retire(&self) -> Result<(), Error> {
+    ///
+    /// Returns how long to wait for what cannot be removed yet, if there is anything.
+    pub fn retire(&self) -> Result<Option<Duration>, Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.endpoints.len() > state.newest.endpoints.len() {
-            state.endpoints = by_upstream(&state.newest).collect();
+        let before = state.size();
+        let remaining = state.retire();
+        if state.size() != before {
+            self.store(&state)?;
             self.answer(&state);
         }
         let folder = self.prefix.certificates();
@@ -107,28 +141,110 @@ impl InEffect {
                 files::remove(&path)?;
             }
         }
-        Ok(())
+        Ok(remaining)
     }
 
-    fn take_up(&self, data: fleet::Data) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.endpoints.extend(by_upstream(&data));
-        self.answer(&state);
-        self.report.send_if_modified(|report| {
-            let is_new = report.data != data.version;
-            report.data.clone_from(&data.version);
+    /// Leaves the state for the supervisor and the proxy that start from it.
+    fn store(&self, state: &State) -> Result<(), files::Error> {
+        files::replace(&self.prefix.data(), &state.all().encode_to_vec())
+    }
+
+    /// Makes everybody who asks, or is to be told, hear of the state.
+    fn answer(&self, state: &State) {
+        let for_proxy = state.for_proxy();
+        self.for_proxy.send_if_modified(|known| {
+            let is_new = **known != for_proxy;
+            if is_new {
+                *known = Arc::new(for_proxy);
+            }
             is_new
         });
-        state.newest = data;
-    }
-
-    fn answer(&self, state: &State) {
         let (table, problems) = Table::new(state.endpoints.values());
         for problem in problems {
             warn!(problem, "endpoint left out");
         }
         self.dns.answer_from(table);
+        self.report.send_if_modified(|report| {
+            let is_new = report.data != state.newest.version;
+            report.data.clone_from(&state.newest.version);
+            is_new
+        });
     }
+}
+
+impl State {
+    fn take_up(&mut self, data: fleet::Data) {
+        self.endpoints.extend(by_upstream(&data));
+        self.legs.extend(data.legs.iter().map(|leg| {
+            let kept = Kept {
+                leg: leg.clone(),
+                unneeded_since: None,
+            };
+            (leg.name.clone(), kept)
+        }));
+        self.newest = data;
+    }
+
+    /// Returns how long it is until the next leg can be removed, if any is left to be.
+    fn retire(&mut self) -> Option<Duration> {
+        let needed: BTreeSet<&str> = self.newest.legs.iter().map(|leg| leg.name.as_str()).collect();
+        let mut next = None;
+        self.legs.retain(|name, kept| {
+            if needed.contains(name.as_str()) {
+                return true;
+            }
+            let since = *kept.unneeded_since.get_or_insert_with(Instant::now);
+            let remaining = LEG_GRACE.saturating_sub(since.elapsed());
+            if remaining.is_zero() {
+                return false;
+            }
+            next = Some(next.map_or(remaining, |next: Duration| next.min(remaining)));
+            true
+        });
+        let newest: BTreeSet<Upstream> = by_upstream(&self.newest).map(|(upstream, _)| upstream).collect();
+        let named = named_endpoints(self.legs.values());
+        self.endpoints
+            .retain(|upstream, _| newest.contains(upstream) || named.contains(&upstream.name));
+        next
+    }
+
+    /// Which changes whenever something is retired.
+    fn size(&self) -> (usize, usize) {
+        (self.endpoints.len(), self.legs.len())
+    }
+
+    /// The newest data, and what is not retired yet.
+    fn all(&self) -> fleet::Data {
+        fleet::Data {
+            endpoints: self.endpoints.values().cloned().collect(),
+            legs: self.legs.values().map(|kept| kept.leg.clone()).collect(),
+            ..self.newest.clone()
+        }
+    }
+
+    /// What of this concerns the proxy.
+    fn for_proxy(&self) -> fleet::Data {
+        let named = named_endpoints(self.legs.values());
+        let endpoints = self
+            .endpoints
+            .values()
+            .filter(|endpoints| named.contains(&endpoints.name));
+        fleet::Data {
+            endpoints: endpoints.cloned().collect(),
+            legs: self.legs.values().map(|kept| kept.leg.clone()).collect(),
+            proxy: self.newest.proxy,
+            ..fleet::Data::default()
+        }
+    }
+}
+
+/// The names of endpoints that legs lead to, or to the pickers of.
+fn named_endpoints<'legs>(legs: impl Iterator<Item = &'legs Kept>) -> BTreeSet<String> {
+    legs.flat_map(|Kept { leg, .. }| {
+        let picker = leg.picker.as_ref().map(|picker| picker.endpoints.clone());
+        picker.into_iter().chain([leg.endpoints.clone()])
+    })
+    .collect()
 }
 
 fn by_upstream(data: &fleet::Data) -> impl Iterator<Item = (Upstream, Endpoints)> {

@@ -20,6 +20,9 @@ use crate::{
 /// The file of ours in each generation, which the operator's `nginx.conf` includes in its `http` block.
 const AGENT_CONF: &str = "agent.conf";
 
+/// The file of ours in each generation with the `server` lines of upstreams that lead to the proxy.
+const PROXY_CONF: &str = "proxy.conf";
+
 /// The link in each generation to what does not need a reload.
 const CERTIFICATES: &str = "certificates";
 
@@ -53,6 +56,8 @@ pub struct Addition<'agent> {
     pub resolvers: &'agent [SocketAddr],
     /// Whether this NGINX has variables that count connections.
     pub counts_connections: bool,
+    /// Threads of the proxy, each with a socket.
+    pub proxy_threads: usize,
 }
 
 /// The folders below `generations/`, and `current`.
@@ -103,13 +108,13 @@ impl Generations {
         fs::rename(&staging, &folder).map_err(|source| Error::Move { path: folder, source })
     }
 
-    /// Writes our file of a staged generation.
+    /// Writes our files of a staged generation.
     pub fn add(&self, addition: &Addition<'_>) -> Result<(), Error> {
-        let text = agent_conf(&self.prefix, addition);
-        Ok(files::replace(
-            &self.folder(addition.version).join(AGENT_CONF),
-            text.as_bytes(),
-        )?)
+        let folder = self.folder(addition.version);
+        let proxy = proxy_conf(&self.prefix, addition.proxy_threads);
+        files::replace(&folder.join(PROXY_CONF), proxy.as_bytes())?;
+        let agent = agent_conf(&self.prefix, addition);
+        Ok(files::replace(&folder.join(AGENT_CONF), agent.as_bytes())?)
     }
 
     /// The `nginx.conf` of a staged generation, relative to the prefix.
@@ -216,19 +221,14 @@ fn agent_conf(prefix: &Prefix, addition: &Addition<'_>) -> String {
         reloads,
         resolvers,
         counts_connections,
+        proxy_threads: _,
     } = addition;
     let resolvers = resolvers
         .iter()
         .map(SocketAddr::to_string)
         .collect::<Vec<_>>()
         .join(" ");
-    // A prefix has no control characters; these are what else means something between quotes.
-    let socket = prefix
-        .nginx_socket()
-        .display()
-        .to_string()
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"");
+    let socket = quoted(&prefix.nginx_socket());
     let connections = if *counts_connections {
         "    location = /connections {\n        \
          return 200 \"$connections_active $connections_reading $connections_writing $connections_waiting\\n\";\n    \
@@ -241,7 +241,7 @@ fn agent_conf(prefix: &Prefix, addition: &Addition<'_>) -> String {
          resolver {resolvers};\n\
          resolver_timeout 2s;\n\
          server {{\n    \
-             listen \"unix:{socket}\";\n    \
+             listen {socket};\n    \
              access_log off;\n    \
              location = /version {{\n        \
                  return 200 \"$pid {version} {reloads}\\n\";\n    \
@@ -249,6 +249,23 @@ fn agent_conf(prefix: &Prefix, addition: &Addition<'_>) -> String {
          {connections}\
          }}\n"
     )
+}
+
+/// The proxy's sockets, for any upstream to include.
+///
+/// None is ever given up (`max_fails=0`): a proxy that has died is back before it could be tried again.
+fn proxy_conf(prefix: &Prefix, threads: usize) -> String {
+    let servers: String = (0..threads)
+        .map(|thread| format!("server {} max_fails=0;\n", quoted(&prefix.proxy_socket(thread))))
+        .collect();
+    format!("# Written by flotilla-agent.\n{servers}")
+}
+
+/// A socket as NGINX's configuration names it.
+fn quoted(socket: &Path) -> String {
+    // A prefix has no control characters; these are what else means something between quotes.
+    let path = socket.display().to_string();
+    format!("\"unix:{}\"", path.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 #[cfg(test)]
@@ -359,10 +376,25 @@ mod tests {
             reloads: 3,
             resolvers: &resolvers,
             counts_connections: false,
+            proxy_threads: 2,
         };
         let text = agent_conf(&prefix, &addition);
         assert!(text.contains("resolver 127.0.0.1:5301 [::1]:5302;"), "{text}");
         assert!(text.contains("return 200 \"$pid 1f2e 3\\n\";"), "{text}");
         assert!(!text.contains("$connections"), "{text}");
+    }
+    #[test]
+    fn every_thread_of_the_proxy_is_a_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let prefix = Prefix::create(&folder.path().join("a \"b\"")).unwrap();
+        let path = folder.path().canonicalize().unwrap();
+        let line = |thread| {
+            let path = path.display();
+            format!(r#"server "unix:{path}/a \"b\"/proxy-{thread}.sock" max_fails=0;"#)
+        };
+        let text = proxy_conf(&prefix, 2);
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(lines, [line(0), line(1)]);
+        assert!(upstreams_in(&text).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The smallest thing that can be the first process: starts the supervisor, reaps, restarts, passes signals on.
+//! The smallest thing that can be the first process: starts supervisor and proxy, reaps, restarts, passes signals on.
 //!
 //! No runtime and nothing that could fail later on: it has to outlive every other part.
 
@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::ExitCode,
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
@@ -17,7 +17,10 @@ use anyhow::{Context as _, bail};
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
-    process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait},
+    process::{
+        Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getpid, getrlimit, set_child_subreaper,
+        setrlimit, wait,
+    },
 };
 use signal_hook::{
     consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM},
@@ -25,12 +28,9 @@ use signal_hook::{
 };
 use tracing::{info, warn};
 
-use crate::{args::Options, backoff::Backoff, nginx::process, prefix::Prefix};
+use crate::{args::Options, child::Child, nginx::process, prefix::Prefix};
 
-/// A supervisor that has run for this long is restarted at once when it dies.
-const HEALTHY_AFTER: Duration = Duration::from_secs(10);
-
-/// How long NGINX may take to end when it is no longer asked to do so gracefully.
+/// How long NGINX, and then the proxy, may take to end when they are no longer asked to do so gracefully.
 const CUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs until told to stop, and then ends with the supervisor's status.
@@ -40,6 +40,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     fs::write(prefix.init_pid(), format!("{}\n", getpid().as_raw_pid()))
         .with_context(|| format!("cannot write {}", prefix.init_pid().display()))?;
     set_child_subreaper(Some(getpid())).context("cannot become the parent of orphaned processes")?;
+    allow_open_files();
     let signals = signals()?;
     // Asked for before the executable can have been replaced by a newer one, which the supervisor is then started from.
     let executable = env::current_exe().context("cannot find the own executable")?;
@@ -48,8 +49,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         prefix,
         executable,
         signals,
+        supervisor: Child::new("supervise"),
+        proxy: Child::new("proxy"),
     }
-    .supervise()
+    .run()
 }
 
 /// The lock that makes this agent the only one of its folder; held as long as the file is open.
@@ -62,6 +65,19 @@ fn lock(path: &Path) -> anyhow::Result<File> {
             path.display()
         ),
         Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+/// Lets this process, and all that come from it, have as many open files as they may: a connection is one, and shells
+/// and container runtimes begin with 1,024 for the sake of programs of old.
+fn allow_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "cannot have as many open files as allowed");
     }
 }
 
@@ -87,84 +103,53 @@ struct Init<'options> {
     prefix: Prefix,
     executable: PathBuf,
     signals: Receiver<i32>,
-}
-
-/// What init waits for.
-enum Supervisor {
-    Running { pid: Pid, since: Instant },
-    Due { at: Instant },
+    supervisor: Child,
+    proxy: Child,
 }
 
 impl Init<'_> {
-    fn supervise(&self) -> anyhow::Result<ExitCode> {
-        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-        let mut supervisor = Supervisor::Due { at: Instant::now() };
+    /// Keeps both running until a signal has made the supervisor end.
+    fn run(mut self) -> anyhow::Result<ExitCode> {
         let mut is_stopping = false;
         loop {
-            if let Supervisor::Due { at } = supervisor
-                && at <= Instant::now()
-            {
-                supervisor = match self.start() {
-                    Ok(pid) => Supervisor::Running {
-                        pid,
-                        since: Instant::now(),
-                    },
-                    Err(error) => {
-                        warn!(%error, "cannot start the supervisor");
-                        Supervisor::Due {
-                            at: Instant::now() + backoff.delay(),
-                        }
-                    }
-                };
-            }
-            match self.next_signal(&supervisor)? {
+            self.supervisor.start_if_due(&self.executable);
+            self.proxy.start_if_due(&self.executable);
+            match self.next_signal()? {
                 None => {}
                 Some(SIGCHLD) => {
-                    let Some(status) = reap(&supervisor) else { continue };
-                    if is_stopping {
-                        self.end_nginx();
-                        return Ok(exit_code(status));
+                    while let Ok(Some((ended, status))) = wait(WaitOptions::NOHANG) {
+                        if self.proxy.pid() == Some(ended) {
+                            self.proxy.ended(status);
+                        } else if self.supervisor.pid() == Some(ended) {
+                            if is_stopping {
+                                return Ok(self.end(exit_code(status)));
+                            }
+                            self.supervisor.ended(status);
+                        }
                     }
-                    if let Supervisor::Running { since, .. } = supervisor
-                        && since.elapsed() > HEALTHY_AFTER
-                    {
-                        backoff.reset();
-                    }
-                    warn!(?status, "supervisor has ended");
-                    supervisor = Supervisor::Due {
-                        at: Instant::now() + backoff.delay(),
-                    };
                 }
                 Some(signal) => {
                     info!(signal, "stopping");
                     is_stopping = true;
-                    if let (Supervisor::Running { pid, .. }, Some(signal)) =
-                        (&supervisor, Signal::from_named_raw(signal))
-                    {
-                        kill_process(*pid, signal)?;
-                    } else {
-                        self.end_nginx();
-                        return Ok(ExitCode::SUCCESS);
+                    let is_passed_on =
+                        Signal::from_named_raw(signal).is_some_and(|signal| self.supervisor.signal(signal));
+                    if !is_passed_on {
+                        return Ok(self.end(ExitCode::SUCCESS));
                     }
                 }
             }
         }
     }
 
-    fn start(&self) -> io::Result<Pid> {
-        // The same options: what differs is the role, which comes first.
-        let child = Command::new(&self.executable)
-            .arg("supervise")
-            .args(env::args_os().skip(2))
-            .spawn()?;
-        Ok(Pid::from_child(&child))
-    }
-
-    /// The next signal; none when it is time to start the supervisor.
-    fn next_signal(&self, supervisor: &Supervisor) -> anyhow::Result<Option<i32>> {
-        let received = match supervisor {
-            Supervisor::Running { .. } => self.signals.recv().map_err(RecvTimeoutError::from),
-            Supervisor::Due { at } => self
+    /// The next signal; none when it is time to start a child.
+    fn next_signal(&self) -> anyhow::Result<Option<i32>> {
+        let due = [&self.supervisor, &self.proxy]
+            .into_iter()
+            .filter_map(Child::due)
+            .min();
+        let received = match due {
+            None => self.signals.recv().map_err(RecvTimeoutError::from),
+            Some(at) => self
                 .signals
                 .recv_timeout(at.saturating_duration_since(Instant::now())),
         };
@@ -175,16 +160,26 @@ impl Init<'_> {
         }
     }
 
-    /// Ends what the supervisor has left, or has not lived to end: gracefully, and then not.
-    fn end_nginx(&self) {
-        for (signal, limit) in [
-            (Signal::QUIT, self.options.drain_timeout),
-            (Signal::TERM, CUT_TIMEOUT),
-        ] {
+    /// Ends what the supervisor has left, or has not lived to end, and then the proxy, which it hands requests to.
+    fn end(&self, status: ExitCode) -> ExitCode {
+        let graceful = self.options.drain_timeout;
+        self.end_all(
+            || process::all(&self.prefix),
+            [(Signal::QUIT, graceful), (Signal::TERM, CUT_TIMEOUT)],
+        );
+        self.end_all(
+            || self.proxy.alive().into_iter().collect(),
+            [(Signal::TERM, CUT_TIMEOUT), (Signal::KILL, CUT_TIMEOUT)],
+        );
+        status
+    }
+
+    /// Ends processes: gracefully, and then not.
+    fn end_all(&self, left: impl Fn() -> Vec<Pid>, signals: [(Signal, Duration); 2]) {
+        for (signal, limit) in signals {
             let deadline = Instant::now() + limit;
-            let left = process::all(&self.prefix);
-            process::signal_all(&left, signal);
-            while !process::all(&self.prefix).is_empty() {
+            process::signal_all(&left(), signal);
+            while !left().is_empty() {
                 let Some(remaining) = deadline.checked_duration_since(Instant::now()) else {
                     break;
                 };
@@ -196,17 +191,6 @@ impl Init<'_> {
             }
         }
     }
-}
-
-/// Takes leave of all children that have ended; the supervisor's status, when it was among them.
-fn reap(supervisor: &Supervisor) -> Option<WaitStatus> {
-    let mut of_supervisor = None;
-    while let Ok(Some((ended, status))) = wait(WaitOptions::NOHANG) {
-        if matches!(supervisor, Supervisor::Running { pid, .. } if *pid == ended) {
-            of_supervisor = Some(status);
-        }
-    }
-    of_supervisor
 }
 
 /// The status as a shell would say it: 128 and the signal for a process that was killed.

@@ -7,7 +7,7 @@ use std::{
 
 use agent::{
     args::{Args, Role},
-    init, supervisor,
+    init, proxy, supervisor,
 };
 use clap::Parser as _;
 
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     let result = match Args::parse().role {
         Role::Init(options) => init::run(&options),
         Role::Supervise(options) => supervisor::run(&options).map(|()| ExitCode::SUCCESS),
+        Role::Proxy(options) => proxy::run(&options).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         tracing::error!("{error:#}");

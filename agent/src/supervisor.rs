@@ -1,14 +1,15 @@
 //! The supervisor: everything between the operator and one NGINX.
 //!
-//! All on one thread. Five parts that know little of each other:
+//! All on one thread. Six parts that know little of each other:
 //!
 //! - [`link`](crate::link) takes down what is wanted and sends up the newest report,
-//! - [`data`](crate::data) puts endpoints and certificates into effect as they come,
+//! - [`data`](crate::data) puts endpoints, certificates and legs into effect as they come,
 //! - [`dns`](crate::dns) tells NGINX the endpoints,
+//! - [`proxy_link`](crate::proxy_link) tells the proxy legs and endpoints, and ends it when it hangs,
 //! - [`apply`](crate::apply) has NGINX serve the configuration that is wanted,
-//! - [`admin`](crate::admin) says whether it does.
+//! - [`admin`](crate::admin) says whether it does, and counts.
 //!
-//! NGINX goes on when the supervisor dies, as a child of init, and the next supervisor adopts it.
+//! NGINX and the proxy go on when the supervisor dies, as children of init, and the next supervisor adopts them.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use tokio::{
 use tracing::{error, info};
 
 use crate::{
-    admin,
+    admin::Admin,
     apply::{Gateway, Parts},
     args::Options,
     data,
@@ -32,6 +33,8 @@ use crate::{
     link::Link,
     nginx::Binary,
     prefix::Prefix,
+    proxy,
+    proxy_link::ProxyLink,
 };
 
 /// Supervises until told to stop.
@@ -70,12 +73,19 @@ async fn supervise(options: &Options) -> anyhow::Result<()> {
     let dns_is_where_it_was = server.is_where_it_was();
     server.spawn(&dns);
 
+    let proxy = ProxyLink::spawn(&prefix, data.for_proxy());
+    let admin = Admin {
+        prefix: prefix.clone(),
+        report: report.subscribe(),
+    };
     let mut gateway = Gateway::new(Parts {
         prefix,
         binary,
         dns,
         resolvers,
         data: Arc::clone(&data),
+        proxy,
+        proxy_threads: proxy::threads(),
         wanted,
         report: report.clone(),
     });
@@ -83,7 +93,7 @@ async fn supervise(options: &Options) -> anyhow::Result<()> {
     let link = Link::new(options, report.subscribe(), config, data)
         .with_context(|| format!("--operator {} is no address", options.operator))?;
     if let Some(address) = options.admin {
-        admin::serve(address, report.subscribe()).await?;
+        admin.serve(address).await?;
     }
     // Goes on while connections end, so that the operator sees it.
     tokio::spawn(link.follow());

@@ -32,11 +32,7 @@ impl Answer {
     }
 
     fn parse(response: &str) -> Option<Self> {
-        let (head, body) = response.split_once("\r\n\r\n")?;
-        if head.split_whitespace().nth(1) != Some("200") {
-            return None;
-        }
-        let mut words = body.split_whitespace();
+        let mut words = body(response)?.split_whitespace();
         let worker = Pid::from_raw(words.next()?.parse().ok()?)?;
         let version = words.next()?.to_owned();
         let reloads = words.next()?.parse().ok()?;
@@ -46,6 +42,46 @@ impl Answer {
             reloads,
         })
     }
+}
+
+/// Connections of all workers, by what they are at; see
+/// <https://nginx.org/en/docs/http/ngx_http_stub_status_module.html>.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// All of them.
+    pub active: u64,
+    /// Those whose request's headers are being read.
+    pub reading: u64,
+    /// Those that are being answered.
+    pub writing: u64,
+    /// Those that are idle.
+    pub waiting: u64,
+}
+
+impl Connections {
+    /// Asks any worker; none when no worker answers in time, or its NGINX does not count.
+    pub async fn ask(prefix: &Prefix) -> Option<Self> {
+        let text = timeout(PATIENCE, get(prefix, "/connections")).await.ok()?.ok()?;
+        Self::parse(&text)
+    }
+
+    fn parse(response: &str) -> Option<Self> {
+        let mut numbers = body(response)?
+            .split_whitespace()
+            .map_while(|word| word.parse().ok());
+        Some(Self {
+            active: numbers.next()?,
+            reading: numbers.next()?,
+            writing: numbers.next()?,
+            waiting: numbers.next()?,
+        })
+    }
+}
+
+/// What follows the head of a good response.
+fn body(response: &str) -> Option<&str> {
+    let (head, body) = response.split_once("\r\n\r\n")?;
+    (head.split_whitespace().nth(1) == Some("200")).then_some(body)
 }
 
 /// The whole response to a GET; HTTP/1.0, so that it ends with the connection.
@@ -72,6 +108,19 @@ mod tests {
             reloads: 3,
         };
         assert_eq!(answer, expected);
+    }
+
+    #[test]
+    fn connections_are_counted_by_what_they_are_at() {
+        let connections = Connections::parse("HTTP/1.1 200 OK\r\n\r\n6 1 2 3\n").unwrap();
+        let expected = Connections {
+            active: 6,
+            reading: 1,
+            writing: 2,
+            waiting: 3,
+        };
+        assert_eq!(connections, expected);
+        assert_eq!(Connections::parse("HTTP/1.1 404 Not Found\r\n\r\n1 2 3 4"), None);
     }
 
     #[test]

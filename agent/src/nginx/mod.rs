@@ -10,7 +10,7 @@ pub mod process;
 pub mod refusal;
 
 pub use self::{
-    answer::Answer,
+    answer::{Answer, Connections},
     binary::{Binary, Error},
     process::Master,
     refusal::Refusal,

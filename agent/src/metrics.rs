@@ -1,0 +1,143 @@
+//! What the agent says of itself and its NGINX in figures.
+
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::ConstCounter, family::Family, gauge::ConstGauge, gauge::Gauge, info::Info},
+    registry::Registry,
+};
+use proto::fleet::Report;
+
+use crate::nginx::Connections;
+
+/// What every text ends with, see <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
+const END: &str = "# EOF\n";
+
+/// Everything that is known at some moment.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// What the operator is told.
+    pub report: Report,
+    /// None where NGINX does not count them.
+    pub connections: Option<Connections>,
+    /// Figures of the proxy, as a text of their own; none where it does not answer.
+    pub proxy: Option<String>,
+}
+
+impl Figures {
+    /// All of them in the text format of `OpenMetrics`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry()).expect("a string takes everything");
+        let Some(proxy) = &self.proxy else { return text };
+        let own = text.strip_suffix(END).unwrap_or(&text);
+        format!("{own}{proxy}")
+    }
+
+    /// Made anew each time: all of this is counted elsewhere.
+    fn registry(&self) -> Registry {
+        let Self {
+            report,
+            connections,
+            proxy,
+        } = self;
+        let mut registry = Registry::with_prefix("flotilla_agent");
+        let flag = |holds: bool| ConstGauge::new(u64::from(holds));
+        registry.register("ready", "Whether NGINX takes requests", flag(report.ready));
+        registry.register(
+            "rejected",
+            "Whether the newest configuration is not served",
+            flag(report.rejection.is_some()),
+        );
+        registry.register(
+            "proxy_answers",
+            "Whether the proxy says what it counts",
+            flag(proxy.is_some()),
+        );
+        registry.register(
+            "reloads",
+            "Reloads since NGINX was started",
+            ConstCounter::new(report.reloads),
+        );
+        let versions = vec![
+            ("config", report.config.clone()),
+            ("data", report.data.clone()),
+            ("nginx", report.nginx.clone()),
+        ];
+        registry.register("serving", "Versions of what is served", Info::new(versions));
+        if let Some(connections) = connections {
+            registry.register(
+                "connections",
+                "Connections of NGINX by state; active are all of them",
+                by_state(connections),
+            );
+        }
+        registry
+    }
+}
+
+fn by_state(connections: &Connections) -> Family<[(&'static str, &'static str); 1], Gauge> {
+    let Connections {
+        active,
+        reading,
+        writing,
+        waiting,
+    } = *connections;
+    let family = Family::default();
+    for (state, number) in [
+        ("active", active),
+        ("reading", reading),
+        ("writing", writing),
+        ("waiting", waiting),
+    ] {
+        let gauge: &Gauge = &family.get_or_create(&[("state", state)]);
+        gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+    }
+    family
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_agent_and_proxy_are_one_text() {
+        let figures = Figures {
+            report: Report {
+                config: "1f2e".to_owned(),
+                ready: true,
+                reloads: 3,
+                ..Report::default()
+            },
+            connections: Some(Connections {
+                active: 6,
+                reading: 1,
+                writing: 2,
+                waiting: 3,
+            }),
+            proxy: Some("flotilla_proxy_in_flight 7\n# EOF\n".to_owned()),
+        };
+        let text = figures.text();
+        for line in [
+            "flotilla_agent_ready 1",
+            "flotilla_agent_rejected 0",
+            "flotilla_agent_proxy_answers 1",
+            "flotilla_agent_reloads_total 3",
+            "flotilla_agent_serving_info{config=\"1f2e\",data=\"\",nginx=\"\"} 1",
+            "flotilla_agent_connections{state=\"waiting\"} 3",
+            "flotilla_proxy_in_flight 7",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} in:\n{text}");
+        }
+        assert_eq!(text.matches(END).count(), 1);
+        assert!(text.ends_with(END));
+    }
+
+    #[test]
+    fn a_proxy_that_does_not_answer_is_a_figure_too() {
+        let text = Figures::default().text();
+        assert!(text.contains("flotilla_agent_proxy_answers 0\n"), "{text}");
+        assert!(!text.contains("connections"), "{text}");
+        assert!(text.ends_with(END));
+    }
+}
