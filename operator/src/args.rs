@@ -52,6 +52,13 @@ pub enum Command {
     /// replicas may run: all of them serve gateways, and one of them, who holds a Lease, writes.
     Operator(Operator),
 
+    /// Says what every gateway of a cluster serves, which pods lag behind and why, and what is wrong with objects.
+    ///
+    /// READY counts the pods that take requests, CURRENT those that serve the newest generation. The cluster is the one
+    /// that $KUBECONFIG names; the operator is asked through its API server, which takes the right to `get` `pods/proxy`
+    /// and `leases` in the operator's namespace.
+    Status(Status),
+
     /// Writes the configuration that each gateway's NGINX would be given.
     ///
     /// Makes a folder OUT/NAMESPACE/NAME for each Gateway, in place of the one that an earlier run made there. NGINX
@@ -183,6 +190,22 @@ pub struct Operator {
     /// Address to answer /healthz, /readyz, /metrics and /objects on.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin: Option<SocketAddr>,
+}
+
+/// What `status` takes.
+#[derive(Debug, Arguments)]
+pub struct Status {
+    /// The one Gateway to speak of; all by default.
+    #[arg(value_name = "NAMESPACE/NAME")]
+    pub gateway: Option<String>,
+
+    /// Namespace of the operator.
+    #[arg(short, long, value_name = "NAMESPACE", default_value = "flotilla-system")]
+    pub namespace: String,
+
+    /// Port of the operator's --admin.
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    pub admin_port: u16,
 }
 
 /// A host name with a port.

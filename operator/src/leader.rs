@@ -131,6 +131,15 @@ fn identity(name: &str, address: Option<SocketAddr>) -> String {
     address.map_or_else(|| name.to_owned(), |address| format!("{name}_{address}"))
 }
 
+/// Name of the replica that calls itself so.
+#[must_use]
+pub fn name(identity: &str) -> &str {
+    match address(identity) {
+        Some(_) => identity.rsplit_once('_').map_or(identity, |(name, _)| name),
+        None => identity,
+    }
+}
+
 /// Where the replica that calls itself so listens for agents.
 fn address(identity: &str) -> Option<SocketAddr> {
     let (_, address) = identity.rsplit_once('_')?;
@@ -146,5 +155,7 @@ mod tests {
         let listens = Some("192.0.2.1:9443".parse().unwrap());
         assert_eq!(address(&identity("flotilla-7_x", listens)), listens);
         assert_eq!(address(&identity("flotilla", None)), None);
+        assert_eq!(name(&identity("flotilla-7_x", listens)), "flotilla-7_x");
+        assert_eq!(name(&identity("flotilla", None)), "flotilla");
     }
 }

@@ -7,11 +7,13 @@ mod offline;
 mod operator;
 mod render;
 mod run;
+mod status;
 mod strangers;
 
 use std::{io::Write as _, process::ExitCode};
 
 use anyhow::Context as _;
+use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +46,7 @@ pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
             headers,
         } => explain::explain(&manifests, &request, &headers)?,
         Command::Diff { old, new } => diff::diff(&old, &new)?,
+        Command::Status(args) => status::status(&args)?,
         Command::Crds => operator_core::api::CRDS.to_owned(),
     };
     print(&text)?;
@@ -56,6 +59,12 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to standard output"),
     }
+}
+
+/// A client of the cluster that this is a pod of, or else of the one that `$KUBECONFIG` names.
+async fn client_of_cluster() -> anyhow::Result<Client> {
+    let client = Client::try_default().await;
+    client.context("cannot tell where the cluster is; set KUBECONFIG outside of one")
 }
 
 /// Cancelled by SIGINT and SIGTERM.

@@ -3,11 +3,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use kube::Client;
 use operator_core::{infra::Cluster, object::ObjectKey, options::Options};
 use tokio::{net::TcpListener, sync::Notify};
 
-use super::stop_on_signal;
+use super::{client_of_cluster, stop_on_signal};
 use crate::{
     admin::Admin,
     args::Operator,
@@ -22,7 +21,7 @@ use crate::{
 };
 
 /// Name of the Lease.
-const LEASE: &str = "flotilla";
+pub(super) const LEASE: &str = "flotilla";
 
 /// Name of the Secret with the certificate authorities.
 const AUTHORITIES: &str = "flotilla-authorities";
@@ -48,9 +47,7 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         admin,
     } = args;
     let stop = stop_on_signal()?;
-    let client = Client::try_default()
-        .await
-        .context("cannot tell where the cluster is")?;
+    let client = client_of_cluster().await?;
     let metrics = Arc::new(Metrics::default());
     let changed = Arc::new(Notify::new());
     let observations = Observations::new(changed.clone());
@@ -96,8 +93,13 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
     tokio::spawn(infrastructure.run(publications.infrastructure.subscribe()));
 
     // Statuses and what is said of it all.
+    let author = status::Author {
+        controller: controller_name.clone(),
+        instance: identity,
+    };
     tokio::spawn(status::write_to_cluster(
         client,
+        author,
         publications.statuses.subscribe(),
         election.leads.clone(),
         metrics.clone(),
@@ -106,7 +108,8 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         let admin = Admin {
             stores: stores.clone(),
             observations: observations.clone(),
-            infrastructure: publications.infrastructure.subscribe(),
+            publications: publications.clone(),
+            controller_name: controller_name.clone(),
             waits_for_gateways: false,
             metrics: metrics.clone(),
         };

@@ -107,7 +107,8 @@ async fn serve(args: Run) -> anyhow::Result<()> {
         let admin = Admin {
             stores: stores.clone(),
             observations: observations.clone(),
-            infrastructure: publications.infrastructure.subscribe(),
+            publications: publications.clone(),
+            controller_name: Options::CONTROLLER_NAME.to_owned(),
             waits_for_gateways: true,
             metrics: metrics.clone(),
         };

@@ -14,7 +14,7 @@ use operator_core::{
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::sleep};
 
-use super::time::put_time;
+use super::{events::Announcer, time::put_time};
 use crate::{metrics::Metrics, source::ObjectId};
 
 /// How many statuses are on their way at once.
@@ -31,14 +31,25 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// back to us.
 type Written = BTreeMap<ObjectId, StatusChange>;
 
+/// Who writes, as Events name it.
+#[derive(Clone, Debug)]
+pub struct Author {
+    /// The `controllerName` of the operator's classes.
+    pub controller: String,
+    /// Name of this replica.
+    pub instance: String,
+}
+
 /// Writes what is published as long as this replica leads, for ever.
 pub async fn write_to_cluster(
     client: Client,
+    author: Author,
     mut statuses: watch::Receiver<Arc<Vec<StatusChange>>>,
     mut leads: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
 ) {
     let mut written = Written::new();
+    let mut announcer = Announcer::new(&client, &author.controller, &author.instance);
     loop {
         if !*leads.borrow_and_update() {
             if leads.wait_for(|leads| *leads).await.is_err() {
@@ -47,7 +58,7 @@ pub async fn write_to_cluster(
             sleep(RECONNECTED).await;
         }
         let changes = statuses.borrow_and_update().clone();
-        let failed = write_all(&client, &changes, &mut written, &metrics).await;
+        let failed = write_all(&client, &changes, &mut written, &mut announcer, &metrics).await;
         let again = async {
             if failed {
                 sleep(AGAIN).await;
@@ -58,7 +69,10 @@ pub async fn write_to_cluster(
         tokio::select! {
             published = statuses.changed() => if published.is_err() { return },
             // The next leader may have written something else.
-            _ = leads.changed() => written.clear(),
+            _ = leads.changed() => {
+                written.clear();
+                announcer.forget();
+            }
             () = again => {}
         }
     }
@@ -69,6 +83,7 @@ async fn write_all(
     client: &Client,
     changes: &[StatusChange],
     written: &mut Written,
+    announcer: &mut Announcer,
     metrics: &Metrics,
 ) -> bool {
     let id = |change: &StatusChange| ObjectId {
@@ -90,8 +105,11 @@ async fn write_all(
     let mut failed = false;
     for (id, change, result) in results {
         match result {
-            Ok(()) => {
+            Ok(object) => {
                 metrics.status_writes.inc();
+                if let Some((resource, object)) = &object {
+                    announcer.announce(&id, resource, object).await;
+                }
                 written.insert(id, change);
             }
             // It has changed, or is gone: the watch tells, and the loop comes round again.
@@ -107,8 +125,8 @@ async fn write_all(
     failed
 }
 
-/// Writes one status, unless the object is another than the one that the status is for.
-async fn write(client: &Client, change: &StatusChange) -> kube::Result<()> {
+/// Writes one status, unless the object is another than the one that the status is for; the object with its new status.
+async fn write(client: &Client, change: &StatusChange) -> kube::Result<Option<(ApiResource, DynamicObject)>> {
     let StatusChange {
         kind,
         object,
@@ -116,7 +134,7 @@ async fn write(client: &Client, change: &StatusChange) -> kube::Result<()> {
         status,
     } = change;
     let Some(resource) = resource(kind) else {
-        return Ok(());
+        return Ok(None);
     };
     let objects: Api<DynamicObject> = if object.namespace.is_empty() {
         Api::all_with(client.clone(), &resource)
@@ -125,10 +143,10 @@ async fn write(client: &Client, change: &StatusChange) -> kube::Result<()> {
     };
     let patch = json!({"metadata": {"resourceVersion": resource_version}, "status": merging(status)});
     let patch = Patch::Merge(patch);
-    objects
+    let object = objects
         .patch_status(&object.name, &PatchParams::default(), &patch)
         .await?;
-    Ok(())
+    Ok(Some((resource, object)))
 }
 
 /// The status as a merge patch: what is absent from it has to be said to be gone.

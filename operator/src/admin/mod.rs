@@ -1,5 +1,7 @@
 //! What the operator says of itself over HTTP.
 
+mod fleets;
+
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
@@ -11,10 +13,13 @@ use axum::{
 };
 use operator_core::{object::ObjectKey, observed::ObservedGateway};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::net::TcpListener;
 
+pub use fleets::{Fleet, Fleets, Pod, Problem};
+
+use self::fleets::Known;
 use crate::{
-    controller::Infrastructure,
+    controller::{Infrastructure, Publications},
     metrics::{KindLabel, Metrics},
     observations::Observations,
     stores::Stores,
@@ -27,8 +32,10 @@ pub struct Admin {
     pub stores: Stores,
     /// What is known of gateways.
     pub observations: Observations,
-    /// What must run.
-    pub infrastructure: watch::Receiver<Option<Infrastructure>>,
+    /// What is wanted.
+    pub publications: Publications,
+    /// The operator's name among those that write statuses.
+    pub controller_name: String,
     /// Whether to be ready takes that every gateway serves; otherwise it is enough to know what must run.
     pub waits_for_gateways: bool,
     /// What is counted.
@@ -46,20 +53,22 @@ impl Admin {
     }
 
     /// `/healthz`: the process answers. `/readyz`: it knows what must run, and, if it is to wait for that, every gateway
-    /// serves or never will. `/metrics`: for Prometheus. `/objects`: all objects with their statuses.
+    /// serves or never will. `/metrics`: for Prometheus. `/objects`: all objects with their statuses. `/fleets`:
+    /// what gateways are to serve and do serve, and what is wrong, as [`Fleets`].
     fn router(self) -> Router {
         Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
             .route("/objects", get(objects))
+            .route("/fleets", get(fleets))
             .with_state(self)
     }
 }
 
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
     let observed = admin.observations.get().gateways;
-    let waiting = match &*admin.infrastructure.borrow() {
+    let waiting = match &*admin.publications.infrastructure.borrow() {
         Some(wanted) if admin.waits_for_gateways => waiting(wanted, &observed),
         Some(_) => Vec::new(),
         None => vec!["the objects have not been looked at yet".to_owned()],
@@ -115,6 +124,17 @@ async fn objects(State(admin): State<Admin>) -> Json<Value> {
     let mut items = admin.stores.list();
     items.iter_mut().for_each(redact);
     Json(json!({"apiVersion": "v1", "kind": "List", "items": items}))
+}
+
+async fn fleets(State(admin): State<Admin>) -> Json<Fleets> {
+    let wanted = admin.publications.infrastructure.borrow().clone().unwrap_or_default();
+    Json(Fleets::new(&Known {
+        wanted: &wanted,
+        observed: &admin.observations.get().gateways,
+        version: &|gateway| admin.publications.generations.version(gateway),
+        objects: &admin.stores.list(),
+        controller_name: &admin.controller_name,
+    }))
 }
 
 /// Blanks out what a Secret holds, wherever it may stand.

@@ -1,0 +1,257 @@
+//! What every gateway is to serve, what its pods serve, and what is wrong, as one document.
+
+use std::collections::BTreeMap;
+
+use operator_core::{
+    object::ObjectKey,
+    observed::{InfrastructureFailure, Instance, ObservedGateway},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    controller::Infrastructure,
+    status::{Complaint, complaints},
+};
+
+/// The answer to `/fleets`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fleets {
+    /// Every gateway that is run, in order of namespace and name.
+    pub gateways: Vec<Fleet>,
+    /// What statuses complain about.
+    pub problems: Vec<Problem>,
+}
+
+/// One gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fleet {
+    /// `NAMESPACE/NAME` of the Gateway.
+    pub gateway: String,
+    /// Where clients reach it.
+    pub addresses: Vec<String>,
+    /// Version of the configuration that its pods are to serve; none before the first.
+    pub wanted: Option<String>,
+    /// Why its infrastructure is not as it should be.
+    pub failure: Option<String>,
+    /// Its pods that are connected to the operator.
+    pub pods: Vec<Pod>,
+}
+
+/// One pod of a gateway, or a process where there are no pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Version of the configuration that its NGINX serves; none before the first.
+    pub serves: Option<String>,
+    /// Whether it takes requests.
+    pub ready: bool,
+    /// Why it does not serve what it is to serve: version and NGINX's words.
+    pub rejection: Option<String>,
+}
+
+/// Something that somebody should act on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Problem {
+    /// Kind, namespace and name.
+    pub object: String,
+    /// The condition and its message.
+    pub complaint: String,
+}
+
+/// What there is to know, as the operator knows it.
+pub(super) struct Known<'a> {
+    /// What must run.
+    pub(super) wanted: &'a Infrastructure,
+    /// What is known of it.
+    pub(super) observed: &'a BTreeMap<ObjectKey, ObservedGateway>,
+    /// Which version a gateway is to serve.
+    pub(super) version: &'a dyn Fn(&ObjectKey) -> Option<String>,
+    /// All objects as JSON.
+    pub(super) objects: &'a [Value],
+    /// The operator's among the controllers that write statuses.
+    pub(super) controller_name: &'a str,
+}
+
+impl Fleets {
+    pub(super) fn new(known: &Known<'_>) -> Self {
+        let nothing = ObservedGateway::default();
+        let gateways = known.wanted.keys().map(|key| {
+            let seen = known.observed.get(key).unwrap_or(&nothing);
+            Fleet {
+                gateway: key.to_string(),
+                addresses: seen.addresses.clone(),
+                wanted: (known.version)(key),
+                failure: seen.failure.as_ref().map(failure),
+                pods: seen.instances.iter().map(pod).collect(),
+            }
+        });
+        Self {
+            gateways: gateways.collect(),
+            problems: known
+                .objects
+                .iter()
+                .flat_map(|object| problems(object, known))
+                .collect(),
+        }
+    }
+}
+
+fn pod((name, instance): (&String, &Instance)) -> Pod {
+    let Instance {
+        config,
+        ready,
+        rejection,
+    } = instance;
+    Pod {
+        name: name.clone(),
+        serves: Some(config.clone()).filter(|config| !config.is_empty()),
+        ready: *ready,
+        rejection: rejection
+            .as_ref()
+            .map(|rejection| format!("{}: {}", rejection.config, rejection.message)),
+    }
+}
+
+fn failure(failure: &InfrastructureFailure) -> String {
+    match failure {
+        InfrastructureFailure::AddressNotUsable(message) | InfrastructureFailure::Other(message) => {
+            message.clone()
+        }
+    }
+}
+
+/// What our part of an object's status complains about.
+fn problems(object: &Value, known: &Known<'_>) -> Vec<Problem> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (kind, metadata) = (text(&object["kind"]), &object["metadata"]);
+    let key = ObjectKey::new(text(&metadata["namespace"]), text(&metadata["name"]));
+    let is_ours = match kind.as_str() {
+        "Gateway" => known.wanted.contains_key(&key),
+        "GatewayClass" => object["spec"]["controllerName"] == known.controller_name,
+        // Kubernetes' own kinds have conditions as well.
+        _ => text(&object["apiVersion"]).contains(".networking.k8s.io/") || kind == "NginxFleet",
+    };
+    if !is_ours {
+        return Vec::new();
+    }
+    let mut status = object["status"].clone();
+    for field in ["parents", "ancestors"] {
+        if let Some(parts) = status[field].as_array_mut() {
+            parts.retain(|part| part["controllerName"] == known.controller_name);
+        }
+    }
+    let problem = |complaint: Complaint| Problem {
+        object: format!("{kind} {key}"),
+        complaint: complaint.to_string(),
+    };
+    complaints(&status).into_iter().map(problem).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use operator_core::{infra::GatewayInfra, observed::Rejection};
+    use serde_json::json;
+
+    use super::*;
+
+    const OURS: &str = "flotilla.dev/gateway-controller";
+
+    fn condition(kind: &str, message: &str) -> Value {
+        json!({"type": kind, "status": "False", "reason": "Invalid", "message": message})
+    }
+
+    #[test]
+    fn a_pod_that_lags_behind_says_why() {
+        let edge = ObjectKey::new("default", "edge");
+        let refused = Instance {
+            config: "1f2e".to_owned(),
+            ready: true,
+            rejection: Some(Rejection {
+                config: "3a4b".to_owned(),
+                message: "no such host".to_owned(),
+                ..Rejection::default()
+            }),
+        };
+        let observed = ObservedGateway {
+            addresses: vec!["198.18.0.1".to_owned()],
+            instances: BTreeMap::from([
+                ("edge-0".to_owned(), refused),
+                ("edge-1".to_owned(), Instance::default()),
+            ]),
+            ..ObservedGateway::default()
+        };
+        let fleets = Fleets::new(&Known {
+            wanted: &BTreeMap::from([(edge.clone(), GatewayInfra::default())]),
+            observed: &BTreeMap::from([(edge, observed)]),
+            version: &|_| Some("3a4b".to_owned()),
+            objects: &[],
+            controller_name: OURS,
+        });
+        let [fleet] = fleets.gateways.as_slice() else {
+            panic!("one gateway: {fleets:?}");
+        };
+        assert_eq!(
+            (fleet.gateway.as_str(), fleet.wanted.as_deref()),
+            ("default/edge", Some("3a4b"))
+        );
+        assert_eq!(fleet.pods[0].serves.as_deref(), Some("1f2e"));
+        assert_eq!(fleet.pods[0].rejection.as_deref(), Some("3a4b: no such host"));
+        assert_eq!(
+            fleet.pods[1],
+            Pod {
+                name: "edge-1".to_owned(),
+                ..Pod::default()
+            }
+        );
+    }
+
+    #[test]
+    fn problems_are_those_that_we_tell() {
+        let parent = |controller: &str| {
+            json!({
+                "parentRef": {"name": "edge"},
+                "controllerName": controller,
+                "conditions": [condition("Accepted", controller)],
+            })
+        };
+        let object = |kind: &str, group: &str, status: Value| {
+            json!({
+                "apiVersion": format!("{group}v1"),
+                "kind": kind,
+                "metadata": {"namespace": "default", "name": "edge"},
+                "status": status,
+            })
+        };
+        let objects = [
+            object(
+                "HTTPRoute",
+                "gateway.networking.k8s.io/",
+                json!({"parents": [parent(OURS), parent("example.com/other")]}),
+            ),
+            object(
+                "Gateway",
+                "gateway.networking.k8s.io/",
+                json!({"conditions": [condition("Accepted", "of another class")]}),
+            ),
+            object(
+                "Service",
+                "",
+                json!({"conditions": [condition("LoadBalancerPortsError", "Kubernetes' own")]}),
+            ),
+        ];
+        let fleets = Fleets::new(&Known {
+            wanted: &BTreeMap::new(),
+            observed: &BTreeMap::new(),
+            version: &|_| None,
+            objects: &objects,
+            controller_name: OURS,
+        });
+        let problem = Problem {
+            object: "HTTPRoute default/edge".to_owned(),
+            complaint: format!("parent edge: Accepted=False reason Invalid: {OURS}"),
+        };
+        assert_eq!(fleets.problems, [problem]);
+    }
+}
