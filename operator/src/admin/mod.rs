@@ -127,7 +127,12 @@ async fn objects(State(admin): State<Admin>) -> Json<Value> {
 }
 
 async fn fleets(State(admin): State<Admin>) -> Json<Fleets> {
-    let wanted = admin.publications.infrastructure.borrow().clone().unwrap_or_default();
+    let wanted = admin
+        .publications
+        .infrastructure
+        .borrow()
+        .clone()
+        .unwrap_or_default();
     Json(Fleets::new(&Known {
         wanted: &wanted,
         observed: &admin.observations.get().gateways,
