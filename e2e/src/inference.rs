@@ -13,4 +13,6 @@
 pub mod api_server;
 pub mod full_picker;
 pub mod model_server;
+pub mod picker;
 pub mod programs;
+pub mod queue_picker;
