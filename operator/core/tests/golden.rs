@@ -1,7 +1,7 @@
 //! Behaviour as files: each folder of `tests/golden` that has an `in.yaml` is a case, named by the sentence it proves.
 //!
 //! Beside the input stand the files that each gateway's NGINX gets (those that are the same for all are left out),
-//! its endpoints, and `status.yaml` with every status. `UPDATE_GOLDEN=1 cargo test -p operator-core --test golden`
+//! its endpoints and legs, and `status.yaml` with every status. `UPDATE_GOLDEN=1 cargo test -p operator-core --test golden`
 //! writes them anew. Where `$NGINX` names a program, it has to accept every configuration.
 
 mod nginx;
@@ -112,6 +112,10 @@ fn gateway_files(
             folder.join("endpoints.yaml"),
             serde_saphyr::to_string(&endpoints)?,
         );
+    }
+    let legs = &generation.data.legs;
+    if !legs.is_empty() {
+        files.insert(folder.join("legs.yaml"), serde_saphyr::to_string(legs)?);
     }
     Ok(files)
 }

@@ -24,6 +24,9 @@ use crate::{
 /// How long a mirror's answer is waited for: the client's connection is not free for its next request before.
 const MIRROR_TIME: Duration = Duration::from_secs(5);
 
+/// How long the agent's proxy may take: it knows by itself how long to wait, so this only has to be longer.
+const PATIENCE: Duration = Duration::from_hours(24);
+
 views! {
     /// A location.
     struct LocationView {
@@ -58,8 +61,8 @@ views! {
         hidden: Vec<FieldName>,
         passed: Vec<Word>,
         time: Option<Time>,
-        /// Whether the agent's proxy takes it, which decides by itself how long to wait and what to try again.
-        leg: bool,
+        /// How long the agent's proxy may take for some bytes of the request; every one of its sockets is tried.
+        leg: Option<Time>,
         tls: Option<TlsView>,
         target: Value,
     }
@@ -268,6 +271,7 @@ fn request(to: Destination, internal: bool, path: Option<&RewrittenPath>, config
         tls,
     } = to;
     let changed = internal || path.is_some();
+    let patience = leg(target).map(|_| Time(PATIENCE));
     let (module, scheme) = match (protocol, tls) {
         (Protocol::Http, None) => ("proxy", "http://"),
         (Protocol::Http, Some(_)) => ("proxy", "https://"),
@@ -293,8 +297,8 @@ fn request(to: Destination, internal: bool, path: Option<&RewrittenPath>, config
         headers: Vec::new(),
         hidden: Vec::new(),
         passed: Vec::new(),
-        time: None,
-        leg: leg(to.target).is_some(),
+        time: patience,
+        leg: patience,
         tls: tls.and_then(|id| config.tls.get(&id)).map(tls_view),
         target: if changed && !h2c {
             uri(target, path)

@@ -38,6 +38,7 @@ mod parent;
 mod redirect;
 pub mod route;
 mod rule;
+mod timeouts;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -6,7 +6,8 @@ use super::{
     limit,
     matching::matches,
     mistake::{Mistake, Mistakes},
-    route::{Backend, BackendTarget, Filters, Rule, Timeouts},
+    route::{Backend, BackendTarget, Filters, Rule},
+    timeouts,
 };
 use crate::api::{HttpBackendRef, HttpRouteRule};
 
@@ -41,18 +42,14 @@ fn resolve(
         retry,
         session_persistence,
     } = rule;
-    for (field, given) in [
-        ("timeouts", timeouts.is_some()),
-        ("retry", retry.is_some()),
-        ("sessionPersistence", session_persistence.is_some()),
-    ] {
-        if given {
-            mistakes.ignored.push(Mistake::unsupported(
-                field,
-                "is not supported yet and has no effect",
-            ));
-        }
+    if session_persistence.is_some() {
+        mistakes.ignored.push(Mistake::unsupported(
+            "sessionPersistence",
+            "is not supported yet and has no effect",
+        ));
     }
+    let timeouts = timeouts.as_ref().map(timeouts::timeouts).transpose();
+    let retry = retry.as_ref().map(timeouts::retry).transpose();
     let matches = matches(rule.matches())?;
     let scope = Scope {
         namespace,
@@ -82,8 +79,10 @@ fn resolve(
         name: name.clone(),
         filters: filtered.filters,
         backends: resolved,
-        timeouts: Timeouts::default(),
-        retry: None,
+        timeouts: timeouts
+            .map_err(|mistake| mistake.within("timeouts"))?
+            .unwrap_or_default(),
+        retry: retry.map_err(|mistake| mistake.within("retry"))?,
         refused: filtered.refused,
         matches,
     })
@@ -156,18 +155,32 @@ mod tests {
 
     #[test]
     fn what_is_not_done_yet_is_said_to_be_ignored() {
-        let (rule, mistakes) =
-            resolved("{timeouts: {request: 1s}, retry: {attempts: 2}, sessionPersistence: {type: Cookie}}");
+        let (rule, mistakes) = resolved("{sessionPersistence: {type: Cookie}}");
         assert!(rule.is_some());
         let ignored: Vec<String> = mistakes.ignored.iter().map(ToString::to_string).collect();
         assert_eq!(
             ignored,
-            [
-                "rules[3].timeouts: is not supported yet and has no effect",
-                "rules[3].retry: is not supported yet and has no effect",
-                "rules[3].sessionPersistence: is not supported yet and has no effect",
-            ]
+            ["rules[3].sessionPersistence: is not supported yet and has no effect"]
         );
+    }
+
+    #[test]
+    fn a_rule_that_asks_for_impossible_times_is_left_out() {
+        for (rule, place) in [
+            (
+                "{timeouts: {request: 1s, backendRequest: 2s}}",
+                "rules[3].timeouts.backendRequest: ",
+            ),
+            ("{retry: {codes: [200]}}", "rules[3].retry.codes[0]: "),
+        ] {
+            let (rule, mistakes) = resolved(rule);
+            assert!(rule.is_none());
+            assert!(
+                mistakes.rules[0].to_string().starts_with(place),
+                "{:?}",
+                mistakes.rules
+            );
+        }
     }
 
     #[test]

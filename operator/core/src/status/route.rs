@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn dropped_rules_and_ignored_fields_are_partially_invalid() {
         let said = said(
-            "spec: {parentRefs: [{name: edge}], rules: [{matches: [{path: {value: a}}]}, {timeouts: {request: 1s}}]}",
+            "spec: {parentRefs: [{name: edge}], rules: [{matches: [{path: {value: a}}]}, {sessionPersistence: {type: Cookie}}]}",
         );
         assert!(has(&said, "PartiallyInvalid", "True", "UnsupportedValue"));
         let message = &said[2].3;
@@ -334,7 +334,7 @@ mod tests {
         );
         assert!(
             message.ends_with(
-                "Dropped Rule settings: rules[1].timeouts: is not supported yet and has no effect."
+                "Dropped Rule settings: rules[1].sessionPersistence: is not supported yet and has no effect."
             )
         );
     }
