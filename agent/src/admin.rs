@@ -54,7 +54,7 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
     }
 }
 
-async fn metrics(State(Admin { prefix, report }): State<Admin>) -> impl IntoResponse {
+async fn metrics(State(Admin { prefix, report }): State<Admin>) -> Result<impl IntoResponse, StatusCode> {
     let proxy = async { Control::connect(&prefix).await.ok()?.metrics().await.ok() };
     let (connections, proxy) = tokio::join!(Connections::ask(&prefix), proxy);
     let report = report.borrow().clone();
@@ -65,7 +65,8 @@ async fn metrics(State(Admin { prefix, report }): State<Admin>) -> impl IntoResp
     };
     // See <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], figures.text())
+    let text = figures.text().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([(header::CONTENT_TYPE, content_type)], text))
 }
 
 #[cfg(test)]

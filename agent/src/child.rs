@@ -36,7 +36,7 @@ impl Child {
         Self {
             role,
             state: State::Due { at: Instant::now() },
-            backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(2)),
+            backoff: Backoff::new(Duration::from_millis(10), Duration::from_secs(2)),
         }
     }
 
@@ -87,6 +87,7 @@ impl Child {
     }
 
     /// Sends a signal; whether there was a process to send it to.
+    #[must_use]
     pub fn signal(&self, signal: Signal) -> bool {
         self.pid().is_some_and(|pid| kill_process(pid, signal).is_ok())
     }

@@ -360,4 +360,70 @@ mod tests {
         });
         assert!(setting.agent().put(outside).is_err());
     }
+    fn legs(version: &str, names: &[&str]) -> fleet::Data {
+        let leg = |name: &&str| Leg {
+            name: format!("leg-{name}"),
+            endpoints: (*name).to_owned(),
+            ..Leg::default()
+        };
+        fleet::Data {
+            legs: names.iter().map(leg).collect(),
+            ..data(version, names)
+        }
+    }
+
+    fn leg_names(data: &fleet::Data) -> Vec<&str> {
+        data.legs.iter().map(|leg| leg.name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_proxy_is_told_of_its_own_endpoints_only() {
+        let setting = Setting::new();
+        let in_effect = setting.agent();
+        let mut for_proxy = in_effect.for_proxy();
+        let mut both = legs("1", &["shop"]);
+        both.endpoints.extend(data("1", &["blog"]).endpoints);
+        in_effect.put(both.clone()).unwrap();
+        let told = for_proxy.borrow_and_update().clone();
+        assert_eq!(leg_names(&told), ["leg-shop"]);
+        assert_eq!(told.endpoints, data("1", &["shop"]).endpoints);
+
+        "2".clone_into(&mut both.version);
+        both.endpoints[1].ports.clear();
+        in_effect.put(both).unwrap();
+        assert!(!for_proxy.has_changed().unwrap(), "it has no part in this");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn legs_stay_until_older_workers_take_no_requests() {
+        let setting = Setting::new();
+        let in_effect = setting.agent();
+        let for_proxy = in_effect.for_proxy();
+        in_effect.put(legs("1", &["shop"])).unwrap();
+        assert_eq!(in_effect.retire().unwrap(), None);
+        in_effect.put(legs("2", &["news"])).unwrap();
+        assert_eq!(in_effect.retire().unwrap(), Some(LEG_GRACE));
+        assert_eq!(leg_names(&for_proxy.borrow()), ["leg-news", "leg-shop"]);
+        assert_eq!(names(&in_effect), ["news", "shop"]);
+
+        tokio::time::advance(LEG_GRACE).await;
+        assert_eq!(in_effect.retire().unwrap(), None);
+        assert_eq!(leg_names(&for_proxy.borrow()), ["leg-news"]);
+        assert_eq!(names(&in_effect), ["news"]);
+    }
+
+    #[test]
+    fn what_is_not_retired_survives_a_restart() {
+        let setting = Setting::new();
+        let in_effect = setting.agent();
+        in_effect.put(legs("1", &["shop"])).unwrap();
+        in_effect.put(legs("2", &["news"])).unwrap();
+        let restarted = setting.agent();
+        restarted.restore().unwrap();
+        assert_eq!(
+            leg_names(&restarted.for_proxy().borrow()),
+            ["leg-news", "leg-shop"]
+        );
+        assert_eq!(names(&restarted), ["news", "shop"]);
+    }
 }

@@ -255,10 +255,11 @@ fn agent_conf(prefix: &Prefix, addition: &Addition<'_>) -> String {
 ///
 /// None is ever given up (`max_fails=0`): a proxy that has died is back before it could be tried again.
 fn proxy_conf(prefix: &Prefix, threads: usize) -> String {
-    let servers: String = (0..threads)
-        .map(|thread| format!("server {} max_fails=0;\n", quoted(&prefix.proxy_socket(thread))))
-        .collect();
-    format!("# Written by flotilla-agent.\n{servers}")
+    let servers = (0..threads)
+        .map(|thread| format!("server {} max_fails=0;", quoted(&prefix.proxy_socket(thread))))
+        .collect::<Vec<_>>()
+        .join("\n");
+    format!("# Written by flotilla-agent.\n{servers}\n")
 }
 
 /// A socket as NGINX's configuration names it.

@@ -1,5 +1,7 @@
 //! What the agent says of itself and its NGINX in figures.
 
+use std::fmt;
+
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::ConstCounter, family::Family, gauge::ConstGauge, gauge::Gauge, info::Info},
@@ -25,13 +27,14 @@ pub struct Figures {
 
 impl Figures {
     /// All of them in the text format of `OpenMetrics`.
-    #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry()).expect("a string takes everything");
-        let Some(proxy) = &self.proxy else { return text };
+        encode(&mut text, &self.registry())?;
+        let Some(proxy) = &self.proxy else {
+            return Ok(text);
+        };
         let own = text.strip_suffix(END).unwrap_or(&text);
-        format!("{own}{proxy}")
+        Ok(format!("{own}{proxy}"))
     }
 
     /// Made anew each time: all of this is counted elsewhere.
@@ -117,7 +120,7 @@ mod tests {
             }),
             proxy: Some("flotilla_proxy_in_flight 7\n# EOF\n".to_owned()),
         };
-        let text = figures.text();
+        let text = figures.text().unwrap();
         for line in [
             "flotilla_agent_ready 1",
             "flotilla_agent_rejected 0",
@@ -135,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_proxy_that_does_not_answer_is_a_figure_too() {
-        let text = Figures::default().text();
+        let text = Figures::default().text().unwrap();
         assert!(text.contains("flotilla_agent_proxy_answers 0\n"), "{text}");
         assert!(!text.contains("connections"), "{text}");
         assert!(text.ends_with(END));

@@ -5,6 +5,8 @@
 //! all threads answer, and ends a proxy that has hung, which init then starts again.
 
 pub mod control;
+#[cfg(test)]
+mod tests;
 mod watchdog;
 
 use std::{sync::Arc, time::Duration};
