@@ -1,9 +1,10 @@
 //! `cargo xtask run`: a folder of manifests, served on this machine until Ctrl-C.
 
+mod backends;
+
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
     fs,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::Path,
     process::Stdio,
     time::{Duration, Instant},
@@ -18,9 +19,9 @@ use tokio::{
     time::sleep,
 };
 
+use self::backends::Backends;
 use crate::{
     client::{Request, Target},
-    echo::Echo,
     loopback::Loopback,
     nginx,
     process::{Process, adopt_orphans, end, gateway_processes},
@@ -86,14 +87,14 @@ async fn serve(operator: &mut Child, admin: SocketAddr) -> Result<()> {
 }
 
 async fn follow(admin: SocketAddr) -> Result<()> {
-    let mut backends = BTreeMap::new();
+    let mut backends = Backends::default();
     let mut said = String::new();
     let started = Instant::now();
     let mut patient = true;
     loop {
         // An operator that does not answer yet, or that is being debugged, is asked again.
         if let Ok(objects) = objects(admin).await {
-            start_backends(&objects, &mut backends).await;
+            backends.follow(&objects).await;
             let lines = suggestions(&objects);
             if !lines.is_empty() && lines != said {
                 eprintln!(
@@ -115,43 +116,6 @@ async fn objects(admin: SocketAddr) -> Result<Vec<Value>> {
     let answer = Target::http(admin).send(Request::get("/objects")).await?;
     let mut list: Value = serde_json::from_slice(&answer.body)?;
     Ok(serde_json::from_value(list["items"].take())?)
-}
-
-/// Starts a backend at every loopback address of an `EndpointSlice` where nobody listens.
-async fn start_backends(objects: &[Value], backends: &mut BTreeMap<SocketAddr, Option<Echo>>) {
-    for slice in objects.iter().filter(|object| object["kind"] == "EndpointSlice") {
-        for address in loopback_endpoints(slice) {
-            if let Entry::Vacant(vacant) = backends.entry(address) {
-                let service = slice["metadata"]["labels"]["kubernetes.io/service-name"].as_str();
-                let name = format!("{} at {address}", service.unwrap_or("backend"));
-                // Somebody else's server is as good a backend.
-                let echo = vacant.insert(Echo::start(&name, address).await.ok());
-                eprintln!(
-                    "{name}: {}",
-                    if echo.is_some() {
-                        "echo backend"
-                    } else {
-                        "somebody listens already"
-                    }
-                );
-            }
-        }
-    }
-}
-
-fn loopback_endpoints(slice: &Value) -> Vec<SocketAddr> {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let ports: Vec<u16> = list(&slice["ports"])
-        .iter()
-        .filter_map(|port| u16::try_from(port["port"].as_u64()?).ok())
-        .collect();
-    let endpoints = list(&slice["endpoints"]);
-    let addresses = endpoints.iter().flat_map(|endpoint| list(&endpoint["addresses"]));
-    let addresses = addresses.filter_map(|address| address.as_str()?.parse::<IpAddr>().ok());
-    let loopback = addresses.filter(IpAddr::is_loopback);
-    loopback
-        .flat_map(|address| ports.iter().map(move |port| SocketAddr::new(address, *port)))
-        .collect()
 }
 
 async fn stop(operator: &mut Child) -> Result<()> {

@@ -1,6 +1,11 @@
 //! `curl` lines for what a folder of manifests serves: one per rule, hostname and listener.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::inference::model_server::MODEL;
+
+/// Where model servers are asked to go on with a conversation.
+const CHAT: &str = "/v1/chat/completions";
 
 /// Lines to try, made from objects with their statuses; empty while no Gateway is programmed.
 pub fn suggestions(objects: &[Value]) -> String {
@@ -35,6 +40,9 @@ struct Sample {
 
 fn first_request(rule: &Value) -> Sample {
     let wanted = &rule["matches"][0];
+    if rule["backendRefs"][0]["kind"] == "InferencePool" {
+        return chat(wanted);
+    }
     let path = match wanted["path"]["type"].as_str() {
         // A path that fits a regular expression is for people to find.
         Some("RegularExpression") => "/",
@@ -61,6 +69,21 @@ fn first_request(rule: &Value) -> Sample {
         .map(|(name, value)| format!("-H '{name}: {value}' "));
     let arguments = method.into_iter().chain(headers).collect();
     Sample { path, arguments }
+}
+
+/// A chat completion, a word at a time.
+fn chat(wanted: &Value) -> Sample {
+    let prefix = wanted["path"]["value"].as_str().unwrap_or("/");
+    let path = if CHAT.starts_with(prefix) { CHAT } else { prefix };
+    let body = json!({
+        "model": MODEL,
+        "stream": true,
+        "messages": [{ "role": "user", "content": "Where does the fleet go?" }],
+    });
+    Sample {
+        path: path.to_owned(),
+        arguments: format!("-N -H 'content-type: application/json' -d '{body}' "),
+    }
 }
 
 fn curl(listener: &Value, address: &str, hostname: &str, Sample { path, arguments }: &Sample) -> String {
@@ -118,8 +141,6 @@ fn list(value: &Value) -> &[Value] {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
