@@ -41,8 +41,6 @@ pub(super) fn view(settings: &Settings, ports: impl Iterator<Item = u16>) -> Str
     print(&Main {
         origin: origin(origins),
         worker_processes: worker_processes.map(|number| Number(number.into())),
-        // A request takes two connections, one to each side; each is a file.
-        open_files: Number(u64::from(*worker_connections) * 2),
         worker_connections: Number((*worker_connections).into()),
         error_log_level: error_log_level_word(*error_log_level),
         client_max_body_size: Number(*client_max_body_size),
@@ -109,7 +107,6 @@ views! {
     struct Main {
         origin: Option<Comment>,
         worker_processes: Option<Number>,
-        open_files: Number,
         worker_connections: Number,
         error_log_level: Word,
         client_max_body_size: Number,
