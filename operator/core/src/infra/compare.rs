@@ -24,12 +24,18 @@ pub fn addresses(service: &Value, wanted: &[IpAddr]) -> (Vec<String>, Vec<IpAddr
     (addresses, missing)
 }
 
-/// Whether all that is wanted of an object is in it; what others added does not matter.
+/// Whether all that is wanted of an object is in it. What others added does not matter, but for selectors: with a label
+/// more they select something else, and the API takes them for one value.
 #[must_use]
 pub fn covers(object: &Value, wanted: &Value) -> bool {
     match (object, wanted) {
         (Value::Object(object), Value::Object(wanted)) => wanted.iter().all(|(key, value)| {
-            object.get(key).is_some_and(|object| covers(object, value)) || is_nothing(value)
+            let there = object.get(key);
+            match key.as_str() {
+                _ if is_nothing(value) => true,
+                "selector" => there == Some(value),
+                _ => there.is_some_and(|there| covers(there, value)),
+            }
         }),
         (Value::Array(object), Value::Array(wanted)) => {
             object.len() == wanted.len()
@@ -66,6 +72,16 @@ mod tests {
             &wanted
         ));
         assert!(!covers(&json!({}), &wanted));
+    }
+
+    #[test]
+    fn a_selector_with_a_label_more_is_another_one() {
+        let wanted = json!({"spec": {"selector": {"app": "edge"}}});
+        assert!(covers(&wanted, &wanted));
+        assert!(!covers(
+            &json!({"spec": {"selector": {"app": "edge", "team": "web"}}}),
+            &wanted
+        ));
     }
 
     #[test]
