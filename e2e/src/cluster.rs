@@ -17,6 +17,7 @@ mod kind;
 mod node;
 mod pki;
 mod programs;
+mod release;
 
 use std::{
     env,
@@ -30,8 +31,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
+pub use self::release::{NAMESPACE, RELEASE};
 use self::{node::Node, programs::Programs};
-use crate::{command::output, workspace};
+use crate::command::output;
 
 /// GPUs that the nodes say they have, for pods that ask for one. There is nothing behind them.
 const GPUS: &str = r#"{"status":{"capacity":{"nvidia.com/gpu":"8"},"allocatable":{"nvidia.com/gpu":"8"}}}"#;
@@ -45,8 +47,13 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// What can be done with the cluster.
 #[derive(Debug, Subcommand)]
 pub enum Task {
-    /// Start it unless it is up, with the custom resources of the Gateway API and ours; six minutes at first, then seconds
+    /// Start it unless it is up, with the custom resources of the Gateway API; six minutes at first, then seconds
     Up,
+    /// Install the operator from this checkout's chart and images, or upgrade it
+    Install {
+        /// Values of the chart, such as `replicas=1`
+        values: Vec<String>,
+    },
     /// End it, with all that is in it
     Down,
     /// Start a shell with kubectl and helm for it, in its network
@@ -86,6 +93,7 @@ pub fn perform(task: &Task) -> Result<ExitCode> {
         Task::Up => {
             Cluster::up()?;
         }
+        Task::Install { values } => Cluster::expect_running()?.install(values)?,
         Task::Down => Cluster::down()?,
         Task::Shell => {
             let shell = env::var_os("SHELL").unwrap_or_else(|| "sh".into());
@@ -98,7 +106,7 @@ pub fn perform(task: &Task) -> Result<ExitCode> {
 }
 
 impl Cluster {
-    /// The cluster as it is up already, or a new one. Either way the custom resources are those of this checkout.
+    /// The cluster as it is up already, or a new one. The custom resources of our own come with the chart.
     pub fn up() -> Result<Self> {
         let mut phases = Phases::start();
         let cluster = match Self::running()? {
@@ -117,7 +125,6 @@ impl Cluster {
         for definitions in definitions::get()? {
             cluster.apply(&definitions)?;
         }
-        cluster.apply(&workspace::root().join("crds"))?;
         phases.end("custom resources defined");
 
         cluster.until(
@@ -179,6 +186,14 @@ impl Cluster {
         }
     }
 
+    /// Moves the calling thread, and those that it starts from now on, to the network in which [`Self::command`] runs.
+    pub fn enter(&self) -> Result<()> {
+        match &self.provider {
+            Provider::Kind => Ok(()),
+            Provider::Node(node) => node.enter_network(),
+        }
+    }
+
     /// What `kubectl` says with these arguments.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         output(self.command("kubectl").args(arguments))
@@ -189,6 +204,14 @@ impl Cluster {
         let mut command = self.command("kubectl");
         command.args(["apply", "--server-side", "--force-conflicts", "--filename"]);
         output(command.arg(manifests)).map(drop)
+    }
+
+    /// Gives an image of the container runtime another name.
+    pub fn tag(&self, image: &str, name: &str) -> Result<()> {
+        match &self.provider {
+            Provider::Kind => kind::tag(image, name),
+            Provider::Node(node) => node.tag(image, name),
+        }
     }
 
     /// Gives an image to the container runtime, from an archive.
@@ -217,7 +240,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn expect_running() -> Result<Self> {
+    /// The cluster, which has to be up.
+    pub fn expect_running() -> Result<Self> {
         Self::running()?.context("no cluster is up: cargo xtask cluster up")
     }
 

@@ -39,6 +39,7 @@ pub struct Load {
 /// A load that is on; dropping it ends it without a report.
 #[derive(Debug)]
 pub struct Running {
+    started: Instant,
     stop: Arc<AtomicBool>,
     workers: JoinSet<Report>,
 }
@@ -100,8 +101,9 @@ impl Load {
     /// Starts the load.
     pub fn start(self) -> Running {
         let stop = Arc::new(AtomicBool::new(false));
+        let started = Instant::now();
         let schedule = Arc::new(Schedule {
-            start: Instant::now(),
+            start: started,
             rate: self.rate,
             taken: AtomicU32::new(0),
             stop: Arc::clone(&stop),
@@ -110,7 +112,11 @@ impl Load {
         for _ in 0..self.connections {
             workers.spawn(work(self.clone(), Arc::clone(&schedule)));
         }
-        Running { stop, workers }
+        Running {
+            started,
+            stop,
+            workers,
+        }
     }
 
     /// Puts the load on for this long.
@@ -122,6 +128,11 @@ impl Load {
 }
 
 impl Running {
+    /// When it was put on.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Ends the load when the requests under way have their answers.
     pub async fn stop(self) -> Report {
         self.stop.store(true, Ordering::Relaxed);

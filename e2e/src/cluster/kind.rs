@@ -47,6 +47,15 @@ pub(super) fn load(archive: &Path) -> Result<()> {
     run(kind("load image-archive").arg(archive))
 }
 
+/// Gives an image of the node another name.
+pub(super) fn tag(image: &str, name: &str) -> Result<()> {
+    let node = format!("{NAME}-control-plane");
+    let mut command = Command::new("docker");
+    command.args(["exec", &node]);
+    command.args("ctr --namespace k8s.io images tag --force".split(' '));
+    run(command.args([image, name]))
+}
+
 /// Written by kind when it creates the cluster.
 pub(super) fn kubeconfig() -> PathBuf {
     workspace::target().join("cluster/kind.kubeconfig")

@@ -8,12 +8,16 @@ use std::{
     env,
     ffi::OsString,
     fs::{self, File},
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::geteuid;
+use rustix::{
+    process::geteuid,
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
 
 use super::{cgroups, pki, programs::Programs};
 use crate::{
@@ -153,6 +157,21 @@ impl Node {
             .args("ctr --namespace k8s.io images import".split(' '))
             .arg(archive);
         output(&mut command).map(drop)
+    }
+
+    /// Gives an image of containerd another name.
+    pub(super) fn tag(&self, image: &str, name: &str) -> Result<()> {
+        let mut command = self.enter(&["--net", "--mount"]);
+        command.args("ctr --namespace k8s.io images tag --force".split(' '));
+        output(command.args([image, name])).map(drop)
+    }
+
+    /// Moves the calling thread to the node's network.
+    pub(super) fn enter_network(&self) -> Result<()> {
+        let network = format!("/proc/{}/ns/net", self.unshare.id());
+        let network = File::open(&network).with_context(|| format!("cannot open {network}"))?;
+        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
+            .context("cannot enter the network of the node")
     }
 
     fn enter(&self, namespaces: &[&str]) -> Command {

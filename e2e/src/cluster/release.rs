@@ -1,0 +1,59 @@
+//! The operator in the cluster, as Helm installs it from this checkout.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+use sha2::{Digest as _, Sha256};
+
+use super::Cluster;
+use crate::{
+    command::{output, run},
+    image::hexadecimal,
+    workspace,
+};
+
+/// What the release is called, and the Deployment, Service and ServiceAccount in it.
+pub const RELEASE: &str = "flotilla";
+
+/// Where the operator runs.
+pub const NAMESPACE: &str = "flotilla-system";
+
+/// The tag of the images that `cargo xtask image` makes.
+const TAG: &str = "dev";
+
+impl Cluster {
+    /// Installs the operator or upgrades it, with these values of the chart beside the images of this checkout, and
+    /// waits until it is ready. Pods of the operator are replaced when its image is another one.
+    pub fn install<Value: AsRef<str>>(&self, values: &[Value]) -> Result<()> {
+        let archive = workspace::target().join("images/operator.tar");
+        let digest = digest(&archive).context("make the images first: cargo xtask image")?;
+        let mut command = self.command("helm");
+        command.args(["upgrade", RELEASE, "--install", "--wait", "--timeout=2m"]);
+        command.args(["--namespace", NAMESPACE, "--create-namespace"]);
+        command.args(["--set", &format!("image.tag={TAG},gatewayImage.tag={TAG}")]);
+        command.args(["--set-string", &format!("podAnnotations.image={digest}")]);
+        for value in values {
+            command.args(["--set", value.as_ref()]);
+        }
+        run(command.arg(workspace::root().join("charts/flotilla")))
+    }
+
+    /// Uninstalls the operator, and waits until its pods are gone. The definitions of its kinds stay.
+    pub fn uninstall(&self) -> Result<()> {
+        let mut command = self.command("helm");
+        command.args([
+            "uninstall",
+            RELEASE,
+            "--wait",
+            "--timeout=2m",
+            "--namespace",
+            NAMESPACE,
+        ]);
+        output(&mut command).map(drop)
+    }
+}
+
+fn digest(file: &Path) -> Result<String> {
+    let contents = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(hexadecimal(&Sha256::digest(contents)))
+}

@@ -1,0 +1,96 @@
+//! Pods: their processes on this machine, and what they use.
+
+use std::{fs, net::IpAddr, time::Duration};
+
+use anyhow::{Context as _, Result};
+use e2e::process::Process;
+use hyper::Request;
+use serde_json::Value;
+
+use super::{Kind, Setting};
+
+/// A pod of the cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Pod {
+    pub(crate) name: String,
+    pub(crate) address: IpAddr,
+    uid: String,
+}
+
+/// What a pod has used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    /// Time on processors since its start.
+    pub(crate) processor: Duration,
+    /// Resident memory that belongs to no file, in bytes.
+    pub(crate) memory: u64,
+}
+
+impl Setting {
+    /// Pods with labels that run and are not told to stop, in order of name.
+    pub(crate) async fn pods(&self, namespace: &str, labels: &str) -> Result<Vec<Pod>> {
+        let pods = self.namespace_of(Kind::POD, namespace).list(labels).await?;
+        let running = pods.iter().filter(|pod| {
+            pod["metadata"]["deletionTimestamp"].is_null() && pod["status"]["phase"] == "Running"
+        });
+        running.map(Pod::read).collect()
+    }
+
+    /// What a pod has used until now.
+    pub(crate) async fn usage(&self, pod: &Pod) -> Result<Usage> {
+        let nodes = self.namespace(Kind::new("v1", "Node")).list("").await?;
+        for node in nodes.iter().filter_map(|node| node["metadata"]["name"].as_str()) {
+            let path = format!("/api/v1/nodes/{node}/proxy/stats/summary?only_cpu_and_memory=true");
+            let summary: Value = self.client.request(Request::get(path).body(Vec::new())?).await?;
+            let pods = summary["pods"].as_array().into_iter().flatten();
+            if let Some(found) = pods
+                .into_iter()
+                .find(|found| found["podRef"]["uid"] == pod.uid.as_str())
+            {
+                let number = |value: &Value| value.as_u64().with_context(|| format!("no figure in {found}"));
+                return Ok(Usage {
+                    processor: Duration::from_nanos(number(&found["cpu"]["usageCoreNanoSeconds"])?),
+                    memory: number(&found["memory"]["rssBytes"])?,
+                });
+            }
+        }
+        anyhow::bail!("no node knows pod {}", pod.name)
+    }
+}
+
+impl Pod {
+    fn read(pod: &Value) -> Result<Self> {
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .map(str::to_owned)
+                .context("a pod that runs has it")
+        };
+        Ok(Self {
+            name: text(&pod["metadata"]["name"])?,
+            address: text(&pod["status"]["podIP"])?.parse()?,
+            uid: text(&pod["metadata"]["uid"])?,
+        })
+    }
+
+    /// Its processes, as this machine sees them: their control groups have the pod's id in their names.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        let ids = [self.uid.clone(), self.uid.replace('-', "_")];
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        numbers
+            .filter(|number: &u32| {
+                let groups = fs::read_to_string(format!("/proc/{number}/cgroup")).unwrap_or_default();
+                ids.iter().any(|id| groups.contains(id.as_str()))
+            })
+            .filter_map(Process::with_id)
+            .collect()
+    }
+
+    /// Those of its processes whose command line has these words.
+    pub(crate) fn processes_of(&self, words: &str) -> Vec<Process> {
+        let mut processes = self.processes();
+        processes.retain(|process| process.command_line().contains(words));
+        processes
+    }
+}

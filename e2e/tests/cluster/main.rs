@@ -1,0 +1,15 @@
+//! The product in a real cluster: `cargo xtask cluster up`, `cargo xtask image`, then
+//! `cargo test -p e2e --test cluster`, as root.
+//!
+//! Tests run side by side, each in a namespace of its own, but for those that disturb or measure what all share: these
+//! have the cluster to themselves for as long as they take. Full lengths, which take longer than every change should
+//! wait for, are asked for in the environment: `REQUESTS=6000 ROUTES=1000 STRANGERS=20000 GATEWAYS=50`.
+
+mod disruption;
+mod harness;
+mod isolation;
+mod lifecycle;
+mod replicas;
+mod scale;
+mod serving;
+mod status;
