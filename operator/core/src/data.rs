@@ -9,7 +9,7 @@ use crate::{
     config::{Config, Upstream},
     generation::{Data, Endpoints, Pem},
     object::ObjectKey,
-    resolve::Gateway,
+    resolve::{Gateway, certificate::Certificate},
     snapshot::Snapshot,
     syntax::digest,
     translate::certificate_file,
@@ -66,6 +66,11 @@ impl<'a> Slices<'a> {
     }
 }
 
+/// A certificate's file, by name.
+fn file(certificate: &Certificate) -> (String, Pem) {
+    (certificate_file(&certificate.secret), certificate.pem.clone())
+}
+
 /// The data of a gateway whose NGINX runs on `config`.
 #[must_use]
 pub fn data(gateway: &Gateway, config: &Config, snapshot: &Snapshot, slices: &Slices<'_>) -> Data {
@@ -84,9 +89,9 @@ pub fn data(gateway: &Gateway, config: &Config, snapshot: &Snapshot, slices: &Sl
         .filter(|listener| listener.serves)
         .filter_map(|listener| listener.tls.as_ref())
     {
-        let files = tls.certificates.iter();
-        certificates.extend(files.map(|file| (certificate_file(&file.secret), file.pem.clone())));
+        certificates.extend(tls.certificates.iter().map(file));
     }
+    certificates.extend(gateway.client_certificate.iter().map(file));
     let legs = config.legs.clone();
     let proxy = config.settings.proxy.clone();
     let content = json!([endpoints, certificates, legs, proxy]).to_string();

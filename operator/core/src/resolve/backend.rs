@@ -1,10 +1,11 @@
 //! Who takes requests: what a backend reference leads to.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ServicePort;
 
 use super::{
+    backend_tls::Policies,
     grant::{Grants, Referent, Referrer},
     mistake::{Mistake, RouteReason, quoted},
     route::BackendTarget,
@@ -17,39 +18,14 @@ use crate::{
 };
 
 /// Everything that backend references are looked up in.
+#[derive(Clone, Copy)]
 pub(super) struct Backends<'a> {
-    snapshot: &'a Snapshot,
-    grants: &'a Grants<'a>,
-    /// By namespace and name of a Service: the policies that want TLS for it, by name of the port if for one only.
-    policies: BTreeMap<(&'a str, &'a str), Vec<Policy<'a>>>,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) grants: &'a Grants<'a>,
+    pub(super) policies: &'a Policies,
 }
 
-/// A `BackendTLSPolicy`, seen from the Service that it targets.
-struct Policy<'a> {
-    key: &'a ObjectKey,
-    port: Option<&'a str>,
-}
-
-impl<'a> Backends<'a> {
-    /// All backends of the snapshot.
-    pub(super) fn new(snapshot: &'a Snapshot, grants: &'a Grants<'a>) -> Self {
-        let mut policies = BTreeMap::<_, Vec<_>>::new();
-        for (key, policy) in &snapshot.backend_tls_policies {
-            for target in &policy.spec.target_refs {
-                if target.group.is_empty() && target.kind == "Service" {
-                    let port = target.section_name.as_deref();
-                    let service = (key.namespace.as_str(), target.name.as_str());
-                    policies.entry(service).or_default().push(Policy { key, port });
-                }
-            }
-        }
-        Self {
-            snapshot,
-            grants,
-            policies,
-        }
-    }
-
+impl Backends<'_> {
     /// Where a reference of an `HTTPRoute` in `namespace` leads, and what is spoken there.
     ///
     /// See <https://gateway-api.sigs.k8s.io/reference/spec/#httpbackendref>.
@@ -85,8 +61,16 @@ impl<'a> Backends<'a> {
             return Err(Mistake::unsupported("name", problem));
         }
         let (number, port) = port(&key, service, reference.port)?;
-        self.no_tls_wanted(&key, port)?;
-        let protocol = protocol(&key, port)?;
+        let tls = match self.policies.of(&key, port.name.as_deref()) {
+            None => None,
+            Some((_, policy)) => match &policy.tls {
+                Some(tls) => Some(Arc::clone(tls)),
+                // The policy's status says why. To speak plain text, or to somebody unknown, would be worse than an
+                // error.
+                None => return Ok(BackendTarget::Unresolved),
+            },
+        };
+        let protocol = protocol(&key, port, tls.is_some())?;
         Ok(BackendTarget::Service {
             upstream: Upstream::Service {
                 namespace: key.namespace,
@@ -94,7 +78,7 @@ impl<'a> Backends<'a> {
                 port: number,
             },
             protocol,
-            tls: None,
+            tls,
         })
     }
 
@@ -111,23 +95,6 @@ impl<'a> Backends<'a> {
             name: &service.name,
         };
         self.grants.permits(from, to)
-    }
-
-    /// TLS to backends is not done yet, and to speak plain text where TLS is asked for would be worse than an error.
-    fn no_tls_wanted(&self, key: &ObjectKey, port: &ServicePort) -> Result<(), Mistake> {
-        let policies = self.policies.get(&(key.namespace.as_str(), key.name.as_str()));
-        let mut policies = policies.into_iter().flatten();
-        match policies.find(|policy| policy.port.is_none() || policy.port == port.name.as_deref()) {
-            Some(policy) => Err(Mistake::new(
-                RouteReason::UnsupportedProtocol,
-                "name",
-                format!(
-                    "BackendTLSPolicy {} asks for TLS to Service {key}, which is not supported yet",
-                    policy.key
-                ),
-            )),
-            None => Ok(()),
-        }
     }
 }
 
@@ -174,12 +141,15 @@ fn port<'a>(
     Err(Mistake::new(RouteReason::BackendNotFound, "port", problem))
 }
 
-/// What a port says that it speaks.
+/// What a port says that it speaks, within TLS or without.
 ///
 /// See <https://gateway-api.sigs.k8s.io/geps/gep-1911/> and
 /// <https://kubernetes.io/docs/concepts/services-networking/service/#application-protocol>.
-fn protocol(key: &ObjectKey, port: &ServicePort) -> Result<Protocol, Mistake> {
+fn protocol(key: &ObjectKey, port: &ServicePort, tls: bool) -> Result<Protocol, Mistake> {
     match port.app_protocol.as_deref() {
+        Some(https) if tls && ["https", "kubernetes.io/wss"].contains(&&*https.to_ascii_lowercase()) => {
+            Ok(Protocol::Http)
+        }
         None | Some("" | "http" | "kubernetes.io/ws") => Ok(Protocol::Http),
         Some("kubernetes.io/h2c") => Ok(Protocol::H2c),
         Some(other) => Err(Mistake::new(
@@ -187,7 +157,7 @@ fn protocol(key: &ObjectKey, port: &ServicePort) -> Result<Protocol, Mistake> {
             "port",
             format!(
                 "port {} of Service {key} has appProtocol {}, which is not supported; use http, kubernetes.io/h2c or \
-                 kubernetes.io/ws, or none",
+                 kubernetes.io/ws, or none, and for https and kubernetes.io/wss a BackendTLSPolicy",
                 port.port,
                 quoted(other)
             ),
@@ -197,10 +167,8 @@ fn protocol(key: &ObjectKey, port: &ServicePort) -> Result<Protocol, Mistake> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::api::BackendTlsPolicy;
+    use crate::{api::BackendTlsPolicy, outcome::Needs};
 
     const SHOP: &str = "
         metadata: {namespace: default, name: shop}
@@ -226,7 +194,13 @@ mod tests {
         let reference: BackendObjectReference =
             serde_saphyr::from_str(reference).expect("a reference decodes");
         let grants = Grants::new(snapshot);
-        let resolved = Backends::new(snapshot, &grants).resolve("default", &reference);
+        let policies = Policies::new(snapshot, &grants, &mut Needs::default());
+        let backends = Backends {
+            snapshot,
+            grants: &grants,
+            policies: &policies,
+        };
+        let resolved = backends.resolve("default", &reference);
         resolved.map_err(|mistake| (mistake.reason, mistake.to_string()))
     }
 
@@ -347,24 +321,30 @@ mod tests {
     #[test]
     fn a_backend_that_must_be_spoken_tls_to_is_never_spoken_plain_text_to() {
         let mut snapshot = snapshot(&[SHOP]);
-        let policy: BackendTlsPolicy = serde_saphyr::from_str(
-            "
-            metadata: {namespace: default, name: secure}
-            spec:
-              targetRefs: [{group: '', kind: Service, name: shop, sectionName: web}]
-              validation: {hostname: shop.example}",
-        )
-        .expect("a policy decodes");
-        snapshot
-            .backend_tls_policies
-            .insert(ObjectKey::of(&policy), Arc::new(policy));
-        assert_eq!(
-            refused(&snapshot, "{name: shop, port: 80}").0,
-            RouteReason::UnsupportedProtocol
-        );
-        assert!(
-            resolved(&snapshot, "{name: shop, port: 81}").is_ok(),
-            "the policy is for the port named web only"
-        );
+        for (name, port, authorities) in [
+            ("bad", "web", "{hostname: shop.example}"),
+            (
+                "good",
+                "tls",
+                "{hostname: shop.example, wellKnownCACertificates: System}",
+            ),
+        ] {
+            let policy: BackendTlsPolicy = serde_saphyr::from_str(&format!(
+                "{{metadata: {{namespace: default, name: {name}}}, spec: {{validation: {authorities}, \
+                 targetRefs: [{{group: '', kind: Service, name: shop, sectionName: {port}}}]}}}}"
+            ))
+            .expect("a policy decodes");
+            snapshot
+                .backend_tls_policies
+                .insert(ObjectKey::of(&policy), Arc::new(policy));
+        }
+        let tls = |port: u16| match resolved(&snapshot, &format!("{{name: shop, port: {port}}}")) {
+            Ok(BackendTarget::Service { tls, .. }) => Some(tls.is_some()),
+            Ok(BackendTarget::Unresolved) => None,
+            other => panic!("{other:?} is no Service"),
+        };
+        assert_eq!(tls(80), None, "the policy of this port makes no sense");
+        assert_eq!(tls(443), Some(true));
+        assert_eq!(tls(81), Some(false), "no policy is for this port");
     }
 }

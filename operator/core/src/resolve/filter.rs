@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use crate::{
         api::HttpRouteMatch,
-        resolve::{grant::Grants, matching::matches, route::PathModifier},
+        resolve::{backend_tls::Policies, grant::Grants, matching::matches, route::PathModifier},
         snapshot::Snapshot,
         syntax::Hostname,
     };
@@ -196,7 +196,12 @@ mod tests {
         let list: Vec<HttpRouteFilter> = serde_saphyr::from_str(yaml).expect("filters decode");
         let snapshot = Snapshot::default();
         let grants = Grants::new(&snapshot);
-        let backends = Backends::new(&snapshot, &grants);
+        let policies = Policies::default();
+        let backends = Backends {
+            snapshot: &snapshot,
+            grants: &grants,
+            policies: &policies,
+        };
         let matches = matches(&[HttpRouteMatch::default()]).expect("valid matches");
         let mut mistakes = Mistakes::default();
         let scope = Scope {

@@ -37,6 +37,8 @@ pub struct Gateway {
     pub infra: GatewayInfra,
     /// Its own listeners and those of its `ListenerSets`, in order of precedence.
     pub listeners: Vec<Listener>,
+    /// The certificate that it shows to backends; `None` for none.
+    pub client_certificate: Option<Certificate>,
     /// What is wrong with the Gateway itself.
     pub findings: GatewayFindings,
 }
@@ -153,7 +155,7 @@ fn resolve_gateway(
     let mut findings = GatewayFindings::default();
     let written = parameters(lookup.snapshot, key, gateway, class, &mut findings);
     check_addresses(&gateway.spec.addresses, &mut findings);
-    check_backend_tls(lookup, key, gateway, &mut findings);
+    let client_certificate = client_certificate(lookup, key, gateway, &mut findings);
     if *gateway.spec.default_scope() != GatewayDefaultScope::None {
         let note = "spec.defaultScope has no effect yet: routes have to name the Gateway";
         findings.notes.push(note.to_owned());
@@ -172,6 +174,7 @@ fn resolve_gateway(
         settings: written.settings(),
         infra: GatewayInfra::default(),
         listeners: Listener::resolve_all(lookup, &context, &gateway.spec.listeners),
+        client_certificate,
         findings,
     }
 }
@@ -259,21 +262,19 @@ fn address_problem(address: &GatewaySpecAddress) -> Option<String> {
     Some(format!("routability {routability} is not supported"))
 }
 
-/// Checks the certificate that the gateway shows to backends, which nothing uses yet.
-fn check_backend_tls(
+/// The certificate that the gateway shows to backends that it speaks TLS to.
+///
+/// See <https://gateway-api.sigs.k8s.io/geps/gep-3155/>.
+fn client_certificate(
     lookup: &mut Lookup<'_>,
     key: &ObjectKey,
     gateway: &api::Gateway,
     findings: &mut GatewayFindings,
-) {
-    let backend = gateway.spec.tls.as_ref().and_then(|tls| tls.backend.as_ref());
-    let Some(reference) = backend.and_then(|backend| backend.client_certificate_ref.as_ref()) else {
-        return;
-    };
-    let note = "spec.tls.backend.clientCertificateRef has no effect yet: BackendTLSPolicy is not supported";
-    findings.notes.push(note.to_owned());
+) -> Option<Certificate> {
+    let backend = gateway.spec.tls.as_ref()?.backend.as_ref()?;
+    let reference = backend.client_certificate_ref.as_ref()?;
     let from = Referrer::gateway_api("Gateway", &key.namespace);
-    if let Err(dangling) = Certificate::resolve(lookup, from, reference) {
+    let certificate = Certificate::resolve(lookup, from, reference).map_err(|dangling| {
         let (reason, message) = match dangling {
             Dangling::NotPermitted(message) => (GatewayReference::RefNotPermitted, message),
             Dangling::WrongKind(message) | Dangling::Invalid(message) => {
@@ -282,7 +283,8 @@ fn check_backend_tls(
         };
         let message = format!("spec.tls.backend.clientCertificateRef: {message}");
         findings.unresolved.push(Finding::new(reason, message));
-    }
+    });
+    certificate.ok()
 }
 
 fn infra(gateway: &api::Gateway, listeners: &[Listener]) -> GatewayInfra {
@@ -414,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn certificate_for_backends_is_checked_though_nothing_uses_it_yet() {
+    fn certificate_for_backends_that_does_not_exist_leaves_the_gateway_accepted() {
         let gateway = gateway("tls: {backend: {clientCertificateRef: {name: gone}}}");
         let findings = &gateway.findings;
         assert_eq!(
@@ -424,7 +426,7 @@ mod tests {
                 "spec.tls.backend.clientCertificateRef: Secret edge/gone does not exist"
             )]
         );
-        assert_eq!(findings.notes.len(), 1);
+        assert!(gateway.client_certificate.is_none());
         assert!(gateway.is_accepted());
     }
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     backend::Backends,
+    backend_tls::Policies,
     grant::Grants,
     mistake::{Mistake, Mistakes, quoted},
     route::{HttpRoute, Rule},
@@ -18,8 +19,16 @@ use crate::{
 
 /// Every `HTTPRoute`.
 #[must_use]
-pub(super) fn resolve(snapshot: &Snapshot, grants: &Grants<'_>) -> BTreeMap<ObjectKey, Arc<HttpRoute>> {
-    let backends = Backends::new(snapshot, grants);
+pub(super) fn resolve(
+    snapshot: &Snapshot,
+    grants: &Grants<'_>,
+    policies: &Policies,
+) -> BTreeMap<ObjectKey, Arc<HttpRoute>> {
+    let backends = Backends {
+        snapshot,
+        grants,
+        policies,
+    };
     let resolved = |(key, route): (&ObjectKey, &Arc<api::HttpRoute>)| {
         (key.clone(), Arc::new(resolve_route(key, route, &backends)))
     };

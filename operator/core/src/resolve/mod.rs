@@ -10,6 +10,7 @@
 
 pub mod attach;
 mod backend;
+pub mod backend_tls;
 pub mod certificate;
 pub mod class;
 mod client_validation;
@@ -60,6 +61,8 @@ pub struct Resolved {
     pub listener_sets: BTreeMap<ObjectKey, gateway::ListenerSet>,
     /// Every HTTPRoute, whether or not it has a parent of ours.
     pub http_routes: BTreeMap<ObjectKey, Arc<HttpRoute>>,
+    /// Every `BackendTLSPolicy`, whether or not it is about a backend of ours.
+    pub policies: backend_tls::Policies,
     /// Which route serves behind which listener, and what each parent makes of each route.
     pub attachments: Attachments,
     /// Secrets and ConfigMaps that were looked for.
@@ -73,13 +76,15 @@ pub fn resolve(snapshot: &Snapshot, options: &Options) -> Resolved {
     let grants = grant::Grants::new(snapshot);
     let classes = class::resolve(snapshot, options);
     let (gateways, listener_sets) = gateway::resolve(snapshot, options, &classes, &grants, &mut needs);
-    let http_routes = http_route::resolve(snapshot, &grants);
+    let policies = backend_tls::Policies::new(snapshot, &grants, &mut needs);
+    let http_routes = http_route::resolve(snapshot, &grants, &policies);
     let attachments = attach::attach(snapshot, &gateways, &listener_sets, &http_routes);
     Resolved {
         classes,
         gateways,
         listener_sets,
         http_routes,
+        policies,
         attachments,
         needs,
     }

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::{
         api::HttpRouteRule,
-        resolve::{grant::Grants, mistake::RouteReason},
+        resolve::{backend_tls::Policies, grant::Grants, mistake::RouteReason},
         snapshot::Snapshot,
     };
 
@@ -140,7 +140,12 @@ mod tests {
         let written: HttpRouteRule = serde_saphyr::from_str(yaml).expect("a rule decodes");
         let snapshot = Snapshot::default();
         let grants = Grants::new(&snapshot);
-        let backends = Backends::new(&snapshot, &grants);
+        let policies = Policies::default();
+        let backends = Backends {
+            snapshot: &snapshot,
+            grants: &grants,
+            policies: &policies,
+        };
         let mut mistakes = Mistakes::default();
         (rule(3, &written, "default", &backends, &mut mistakes), mistakes)
     }

@@ -1,24 +1,26 @@
-//! Status of `BackendTLSPolicies`: that they are not supported yet.
+//! Status of `BackendTLSPolicies`, at each Gateway that has one of their targets as a backend.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::condition::{Wanted, merged};
+use super::condition::{Wanted, merged, sentences};
 use crate::{
-    api::{BackendTlsPolicy, GATEWAY_GROUP, HttpRoute, ParentReference, PolicyAncestorStatus, PolicyStatus},
+    api::{
+        BackendObjectReference, BackendTlsPolicy, GATEWAY_GROUP, HttpRoute, HttpRouteFilter, ParentReference,
+        PolicyAncestorStatus, PolicyStatus,
+    },
     object::ObjectKey,
     options::Options,
     outcome::{Status, StatusChange},
-    resolve::Resolved,
+    resolve::{Resolved, backend_tls::Policy},
     snapshot::Snapshot,
 };
 
 /// Most entries that the API server takes in `status.ancestors`.
 const MOST_ANCESTORS: usize = 16;
 
+const OURS: &[&str] = &["Accepted", "ResolvedRefs"];
+
 /// The `BackendTLSPolicies` whose status is another than it should be.
-///
-/// A policy that is about a backend of our Gateways is refused there: requests to that backend get no answer from it,
-/// for sending them in plain text is what the policy forbids.
 pub(super) fn changes(snapshot: &Snapshot, resolved: &Resolved, options: &Options) -> Vec<StatusChange> {
     if snapshot.backend_tls_policies.is_empty() {
         return Vec::new();
@@ -35,7 +37,8 @@ pub(super) fn changes(snapshot: &Snapshot, resolved: &Resolved, options: &Option
             .copied()
             .collect();
         let stored = policy.status.clone().unwrap_or_default();
-        let status = status(&stored, policy, ancestors, options);
+        let conditions = conditions(policy, resolved.policies.policies.get(key)?);
+        let status = status(&stored, policy, &conditions, ancestors, options);
         StatusChange::new(
             "BackendTLSPolicy",
             policy.as_ref(),
@@ -69,8 +72,16 @@ fn gateways_by_service<'a>(
 
 fn services<'a>(route: &'a HttpRoute, own_namespace: &'a str) -> impl Iterator<Item = ObjectKey> {
     let rules = route.spec.rules.iter();
-    let backends = rules.flat_map(|rule| &rule.backend_refs);
-    let references = backends.map(|backend| &backend.backend_ref.reference);
+    let references = rules.flat_map(|rule| {
+        let backends = rule.backend_refs.iter();
+        let filters = rule
+            .filters
+            .iter()
+            .chain(backends.clone().flat_map(|backend| &backend.filters));
+        backends
+            .map(|backend| &backend.backend_ref.reference)
+            .chain(filters.filter_map(mirror))
+    });
     let services = references.filter(|reference| (reference.group(), reference.kind()) == ("", "Service"));
     services.map(move |reference| {
         let namespace = reference.namespace.as_deref().unwrap_or(own_namespace);
@@ -78,10 +89,32 @@ fn services<'a>(route: &'a HttpRoute, own_namespace: &'a str) -> impl Iterator<I
     })
 }
 
+fn mirror(filter: &HttpRouteFilter) -> Option<&BackendObjectReference> {
+    Some(&filter.request_mirror.as_ref()?.backend_ref)
+}
+
+/// What is said of a policy, the same at every Gateway.
+fn conditions(object: &BackendTlsPolicy, policy: &Policy) -> Vec<Wanted> {
+    let accepted = Wanted::refused("Accepted", &policy.refusals).unwrap_or_else(|| {
+        let options = (!object.spec.options.is_empty()).then_some("spec.options has no effect");
+        let message = sentences(["The policy is in effect"].into_iter().chain(options));
+        Wanted::yes("Accepted", "Accepted", message)
+    });
+    let resolved = Wanted::refused("ResolvedRefs", &policy.unresolved).unwrap_or_else(|| {
+        Wanted::yes(
+            "ResolvedRefs",
+            "ResolvedRefs",
+            "All references lead to authorities.",
+        )
+    });
+    vec![accepted, resolved]
+}
+
 /// The stored status with our entries as they should be, and those of others as they are.
 fn status(
     stored: &PolicyStatus,
     policy: &BackendTlsPolicy,
+    conditions: &[Wanted],
     gateways: BTreeSet<&ObjectKey>,
     options: &Options,
 ) -> PolicyStatus {
@@ -92,12 +125,10 @@ fn status(
         let ancestor_ref = ancestor_ref(gateway);
         let stored = ours.iter().find(|entry| entry.ancestor_ref == ancestor_ref);
         let stored = stored.map_or(&[][..], |entry| &entry.conditions);
-        let message = "BackendTLSPolicy is not supported yet; requests to its targets are answered with 500.";
-        let accepted = Wanted::no("Accepted", "Invalid", message);
         PolicyAncestorStatus {
             ancestor_ref,
             controller_name: options.controller_name.clone(),
-            conditions: merged(stored, vec![accepted], &["Accepted"], policy.metadata.generation),
+            conditions: merged(stored, conditions.to_vec(), OURS, policy.metadata.generation),
         }
     });
     PolicyStatus {
@@ -139,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn policy_for_a_backend_of_ours_is_refused() {
+    fn policy_for_a_backend_of_ours_is_accepted_at_its_gateway() {
         let snapshot = snapshot(&[GATEWAY, ROUTE, &policy("shop", "{}")]);
         let status = status_of(&snapshot, "BackendTLSPolicy", "default", "shop");
         let Status::BackendTlsPolicy(status) = status else {
@@ -153,8 +184,36 @@ mod tests {
         assert_eq!(ancestors, ["edge"]);
         assert_eq!(
             summary(&status.ancestors[0].conditions),
-            ["Accepted=False/Invalid"]
+            ["Accepted=True/Accepted", "ResolvedRefs=True/ResolvedRefs"]
         );
+    }
+
+    #[test]
+    fn policy_that_cannot_be_in_effect_says_why() {
+        let references = "caCertificateRefs: [{group: '', kind: ConfigMap, name: gone}]";
+        let policy = policy("shop", "{}").replace("wellKnownCACertificates: System", references);
+        let snapshot = snapshot(&[GATEWAY, ROUTE, &policy]);
+        let Status::BackendTlsPolicy(status) = status_of(&snapshot, "BackendTLSPolicy", "default", "shop")
+        else {
+            panic!("the status is that of a BackendTLSPolicy");
+        };
+        assert_eq!(
+            summary(&status.ancestors[0].conditions),
+            [
+                "Accepted=False/NoValidCACertificate",
+                "ResolvedRefs=False/InvalidCACertificateRef"
+            ]
+        );
+    }
+
+    #[test]
+    fn policy_for_a_mirror_of_ours_is_our_business() {
+        let route = "kind: HTTPRoute\nmetadata: {namespace: default, name: shop}\n\
+                     spec: {parentRefs: [{name: edge}], rules: [{filters: [{type: RequestMirror, \
+                     requestMirror: {backendRef: {name: copy, port: 443}}}]}]}";
+        let snapshot = snapshot(&[GATEWAY, route, &policy("copy", "{}")]);
+        let changes = changes(&snapshot);
+        assert!(changes.iter().any(|change| change.kind == "BackendTLSPolicy"));
     }
 
     #[test]

@@ -156,6 +156,7 @@ mod tests {
                 serves: true,
                 findings: ListenerFindings::default(),
             }],
+            client_certificate: None,
             findings: GatewayFindings::default(),
         }
     }

@@ -25,7 +25,7 @@ pub(crate) use server::{certificate_file, owner};
 use crate::{
     config::{Config, Upstream},
     options::bound_port,
-    resolve::{Gateway, HttpRoute},
+    resolve::{Gateway, HttpRoute, certificate::Certificate},
     syntax::Id,
 };
 
@@ -56,7 +56,7 @@ pub fn translate(gateway: &Gateway, routes: &[Vec<Arc<HttpRoute>>], binding: Bin
     let mut tables = Tables {
         config,
         upstreams: BTreeMap::new(),
-        client_certificate: None,
+        client_certificate: gateway.client_certificate.as_ref().map(file_of),
     };
     let mut ports = BTreeMap::<u16, Vec<server::Behind<'_>>>::new();
     for (listener, routes) in gateway.listeners.iter().zip(routes) {
@@ -91,6 +91,11 @@ impl Tables {
         self.upstreams.insert(upstream.clone(), id);
         id
     }
+}
+
+/// Name of the file that holds a certificate.
+fn file_of(certificate: &Certificate) -> String {
+    certificate_file(&certificate.secret)
 }
 
 /// Puts `value` into `table` under the name that its content gives it.
