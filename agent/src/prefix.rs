@@ -1,10 +1,10 @@
 //! The folder that everything of one gateway lives in.
 //!
 //! ```text
-//! generations/<version>/   files of the operator, agent.conf of ours, certificates -> ../../certificates
+//! generations/<version>/   files of the operator, agent.conf and proxy.conf of ours, certificates -> ../../certificates
 //! current                  -> generations/<version>, the last good one
 //! certificates/            what NGINX reads at handshakes
-//! data.binpb               the data in effect, for a start without the operator
+//! data.binpb               the data in effect, for starts of supervisor and proxy without the operator
 //! dns.ports                where NGINX asks for endpoints
 //! agent.lock, init.pid     held and written by init
 //! nginx.pid, nginx.sock    of the running NGINX

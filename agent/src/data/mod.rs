@@ -1,8 +1,9 @@
 //! What takes effect without a reload: endpoints, which DNS answers for, certificates, which NGINX reads at
 //! handshakes, and legs, which the proxy goes by.
 
+mod state;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -10,21 +11,16 @@ use std::{
 };
 
 use prost::Message as _;
-use proto::fleet::{self, Endpoints, Leg, Report};
-use tokio::{sync::watch, time::Instant};
+use proto::fleet::{self, Report};
+use tokio::sync::watch;
 use tracing::warn;
 
+use self::state::State;
 use crate::{
-    dns::{Dns, Table, Upstream},
+    dns::{Dns, Table},
     files::{self, RelativePath},
     prefix::Prefix,
 };
-
-/// How long legs are kept that NGINX no longer needs.
-///
-/// Its workers of before take requests on the connections they have for as long as `keepalive_min_timeout` says, and
-/// hand them over when their headers have come.
-const LEG_GRACE: Duration = Duration::from_mins(1);
 
 /// Why data is not in effect.
 #[derive(Debug, thiserror::Error)]
@@ -51,22 +47,6 @@ pub struct InEffect {
     report: watch::Sender<Report>,
     for_proxy: watch::Sender<Arc<fleet::Data>>,
     state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    newest: fleet::Data,
-    /// Those of the newest data, and older ones that are not retired yet.
-    endpoints: BTreeMap<Upstream, Endpoints>,
-    legs: BTreeMap<String, Kept>,
-}
-
-/// A leg of the newest data, or of older data.
-#[derive(Debug)]
-struct Kept {
-    leg: Leg,
-    /// Since when neither the newest data nor the newest configuration has it.
-    unneeded_since: Option<Instant>,
 }
 
 impl InEffect {
@@ -172,96 +152,11 @@ impl InEffect {
     }
 }
 
-impl State {
-    fn take_up(&mut self, data: fleet::Data) {
-        self.endpoints.extend(by_upstream(&data));
-        self.legs.extend(data.legs.iter().map(|leg| {
-            let kept = Kept {
-                leg: leg.clone(),
-                unneeded_since: None,
-            };
-            (leg.name.clone(), kept)
-        }));
-        self.newest = data;
-    }
-
-    /// Returns how long it is until the next leg can be removed, if any is left to be.
-    fn retire(&mut self) -> Option<Duration> {
-        let needed: BTreeSet<&str> = self.newest.legs.iter().map(|leg| leg.name.as_str()).collect();
-        let mut next = None;
-        self.legs.retain(|name, kept| {
-            if needed.contains(name.as_str()) {
-                return true;
-            }
-            let since = *kept.unneeded_since.get_or_insert_with(Instant::now);
-            let remaining = LEG_GRACE.saturating_sub(since.elapsed());
-            if remaining.is_zero() {
-                return false;
-            }
-            next = Some(next.map_or(remaining, |next: Duration| next.min(remaining)));
-            true
-        });
-        let newest: BTreeSet<Upstream> = by_upstream(&self.newest).map(|(upstream, _)| upstream).collect();
-        let named = named_endpoints(self.legs.values());
-        self.endpoints
-            .retain(|upstream, _| newest.contains(upstream) || named.contains(&upstream.name));
-        next
-    }
-
-    /// Which changes whenever something is retired.
-    fn size(&self) -> (usize, usize) {
-        (self.endpoints.len(), self.legs.len())
-    }
-
-    /// The newest data, and what is not retired yet.
-    fn all(&self) -> fleet::Data {
-        fleet::Data {
-            endpoints: self.endpoints.values().cloned().collect(),
-            legs: self.legs.values().map(|kept| kept.leg.clone()).collect(),
-            ..self.newest.clone()
-        }
-    }
-
-    /// What of this concerns the proxy.
-    fn for_proxy(&self) -> fleet::Data {
-        let named = named_endpoints(self.legs.values());
-        let endpoints = self
-            .endpoints
-            .values()
-            .filter(|endpoints| named.contains(&endpoints.name));
-        fleet::Data {
-            endpoints: endpoints.cloned().collect(),
-            legs: self.legs.values().map(|kept| kept.leg.clone()).collect(),
-            proxy: self.newest.proxy,
-            ..fleet::Data::default()
-        }
-    }
-}
-
-/// The names of endpoints that legs lead to, or to the pickers of.
-fn named_endpoints<'legs>(legs: impl Iterator<Item = &'legs Kept>) -> BTreeSet<String> {
-    legs.flat_map(|Kept { leg, .. }| {
-        let picker = leg.picker.as_ref().map(|picker| picker.endpoints.clone());
-        picker.into_iter().chain([leg.endpoints.clone()])
-    })
-    .collect()
-}
-
-fn by_upstream(data: &fleet::Data) -> impl Iterator<Item = (Upstream, Endpoints)> {
-    let upstream = |endpoints: &Endpoints| Upstream {
-        name: endpoints.name.clone(),
-        service: endpoints.service.clone(),
-    };
-    data.endpoints
-        .iter()
-        .map(move |endpoints| (upstream(endpoints), endpoints.clone()))
-}
-
 #[cfg(test)]
 mod tests {
-    use proto::fleet::{EndpointPort, File};
+    use proto::fleet::{EndpointPort, Endpoints, File, Leg};
 
-    use super::*;
+    use super::{state::LEG_GRACE, *};
 
     fn data(version: &str, names: &[&str]) -> fleet::Data {
         let endpoints = |name: &&str| Endpoints {
