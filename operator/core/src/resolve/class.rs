@@ -46,7 +46,7 @@ pub fn resolve(snapshot: &Snapshot, options: &Options) -> BTreeMap<ObjectKey, Cl
 fn resolve_class(class: &GatewayClass, snapshot: &Snapshot) -> Class {
     let (settings, problems) = match parameters(class, snapshot) {
         Ok(written) => {
-            let problems = fleet::problems(&written.nginx);
+            let problems = fleet::problems(&written.spec);
             (written, problems)
         }
         Err(problem) => (Written::default(), vec![problem]),

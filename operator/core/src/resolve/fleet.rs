@@ -1,11 +1,14 @@
 //! `NginxFleet`s, checked and in NGINX's own terms.
 
+mod proxy;
+
 use std::{net::IpAddr, time::Duration};
 
 use crate::{
     api::{
         self, FLOTILLA_GROUP, NginxAccessLog, NginxAccessLogFormat, NginxErrorLogLevel, NginxFleet,
-        NginxRealIp, NginxRealIpSource, NginxSettings, NginxTimeouts, NginxTls, NginxTlsProtocol,
+        NginxFleetSpec, NginxRealIp, NginxRealIpSource, NginxSettings, NginxTimeouts, NginxTls,
+        NginxTlsProtocol,
     },
     config::{AccessLog, ErrorLogLevel, Origin, RealIp, RealIpSource, Settings, Timeouts},
     object::ObjectKey,
@@ -17,7 +20,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Written {
     /// Of all the `NginxFleet`s, field by field.
-    pub nginx: NginxSettings,
+    pub spec: NginxFleetSpec,
     /// Those `NginxFleet`s, the one that wins first.
     pub origins: Vec<Origin>,
 }
@@ -34,7 +37,7 @@ impl Written {
             part: String::new(),
         };
         Self {
-            nginx: fleet.spec.nginx.clone(),
+            spec: fleet.spec.clone(),
             origins: vec![origin],
         }
     }
@@ -43,7 +46,7 @@ impl Written {
     #[must_use]
     pub fn or(self, fallback: Self) -> Self {
         Self {
-            nginx: self.nginx.or(fallback.nginx),
+            spec: self.spec.or(fallback.spec),
             origins: [self.origins, fallback.origins].concat(),
         }
     }
@@ -53,7 +56,7 @@ impl Written {
     pub fn settings(self) -> Settings {
         Settings {
             origins: self.origins,
-            ..settings(&self.nginx)
+            ..settings(&self.spec).0
         }
     }
 }
@@ -78,26 +81,38 @@ pub fn referent<'a>(
 
 /// What is wrong with an `NginxFleet`, each with its field.
 #[must_use]
-pub fn problems(nginx: &NginxSettings) -> Vec<String> {
-    let mut check = Check::default();
-    check.settings(nginx);
-    check.problems
+pub fn problems(spec: &NginxFleetSpec) -> Vec<String> {
+    settings(spec).1
 }
 
-fn settings(nginx: &NginxSettings) -> Settings {
-    Check::default().settings(nginx)
+/// What NGINX and the proxy beside it are told, and what is wrong.
+fn settings(spec: &NginxFleetSpec) -> (Settings, Vec<String>) {
+    let mut nginx = Check::of("nginx");
+    let mut proxy = Check::of("proxy");
+    let settings = Settings {
+        proxy: proxy::settings(&mut proxy, &spec.proxy),
+        ..nginx.settings(&spec.nginx)
+    };
+    (settings, [nginx.problems, proxy.problems].concat())
 }
 
 /// Most bytes of a text that is printed as one parameter: NGINX reads at most 4,096 of them, and each may be escaped.
 const LONGEST_TEXT: usize = 2000;
 
-/// Reads fields and notes which are wrong.
-#[derive(Default)]
+/// Reads fields of a part of the specification and notes which are wrong.
 struct Check {
+    part: &'static str,
     problems: Vec<String>,
 }
 
 impl Check {
+    fn of(part: &'static str) -> Self {
+        Self {
+            part,
+            problems: Vec::new(),
+        }
+    }
+
     fn settings(&mut self, nginx: &NginxSettings) -> Settings {
         let NginxSettings {
             worker_processes,
@@ -184,19 +199,11 @@ impl Check {
             shutdown,
         } = timeouts;
         let default = Timeouts::default();
-        let mut positive = |field, timeout: &Option<api::Duration>| {
-            self.field(
-                field,
-                timeout.as_ref(),
-                "a duration above 0, such as 90s",
-                |timeout| timeout.length().filter(|length| !length.is_zero()),
-            )
-        };
-        let connect = positive("timeouts.connect", connect);
-        let read = positive("timeouts.read", read);
-        let send = positive("timeouts.send", send);
-        let client_header = positive("timeouts.clientHeader", client_header);
-        let client_body = positive("timeouts.clientBody", client_body);
+        let connect = self.positive_duration("timeouts.connect", connect.as_ref());
+        let read = self.positive_duration("timeouts.read", read.as_ref());
+        let send = self.positive_duration("timeouts.send", send.as_ref());
+        let client_header = self.positive_duration("timeouts.clientHeader", client_header.as_ref());
+        let client_body = self.positive_duration("timeouts.clientBody", client_body.as_ref());
         let mut any = |field, timeout: &Option<api::Duration>| {
             self.field(
                 field,
@@ -274,6 +281,13 @@ impl Check {
         })
     }
 
+    fn positive_duration(&mut self, field: &str, timeout: Option<&api::Duration>) -> Option<Duration> {
+        let remedy = "a duration above 0, such as 90s";
+        self.field(field, timeout, remedy, |timeout| {
+            timeout.length().filter(|length| !length.is_zero())
+        })
+    }
+
     /// What a field means; `None` if it is absent, and with a note if it is wrong.
     fn field<T: serde::Serialize, U>(
         &mut self,
@@ -286,8 +300,10 @@ impl Check {
         let meaning = read(value);
         if meaning.is_none() {
             let value = serde_json::to_string(value).unwrap_or_default();
-            self.problems
-                .push(format!("spec.nginx.{field} is {value}; it can be {remedy}"));
+            self.problems.push(format!(
+                "spec.{}.{field} is {value}; it can be {remedy}",
+                self.part
+            ));
         }
         meaning
     }
@@ -338,18 +354,24 @@ mod tests {
     use super::*;
     use crate::config::ProxySettings;
 
-    fn nginx(yaml: &str) -> NginxSettings {
-        serde_saphyr::from_str(yaml).expect("the settings of an NginxFleet")
+    fn nginx(yaml: &str) -> NginxFleetSpec {
+        NginxFleetSpec {
+            nginx: serde_saphyr::from_str(yaml).expect("the settings of an NginxFleet"),
+            ..NginxFleetSpec::default()
+        }
     }
 
     #[test]
     fn empty_settings_are_the_defaults() {
-        assert_eq!(settings(&NginxSettings::default()), Settings::default());
+        assert_eq!(
+            settings(&NginxFleetSpec::default()),
+            (Settings::default(), Vec::new())
+        );
     }
 
     #[test]
     fn every_field_is_read() {
-        let settings = settings(&nginx(
+        let (settings, _) = settings(&nginx(
             "{workerProcesses: 2, workerConnections: 64, clientMaxBodySize: 1Mi, timeouts: {read: 1m30s},
               accessLog: {format: Custom, customFormat: $status}, errorLogLevel: info,
               tls: {protocols: [TLSv1.3], ciphers: 'HIGH:!aNULL'},
@@ -417,7 +439,7 @@ mod tests {
 
     #[test]
     fn wrong_value_leaves_the_default_and_all_other_fields() {
-        let settings = settings(&nginx("{timeouts: {read: soon, send: 1s}}"));
+        let (settings, _) = settings(&nginx("{timeouts: {read: soon, send: 1s}}"));
         assert_eq!(settings.timeouts.read, Timeouts::default().read);
         assert_eq!(settings.timeouts.send, Duration::from_secs(1));
     }
@@ -425,7 +447,7 @@ mod tests {
     #[test]
     fn nobody_is_trusted_unless_named() {
         assert_eq!(
-            settings(&nginx("{realIp: {source: ProxyProtocol}}")).real_ip,
+            settings(&nginx("{realIp: {source: ProxyProtocol}}")).0.real_ip,
             None
         );
     }

@@ -228,7 +228,7 @@ fn parameters(
     let fleet_key = ObjectKey::new(&key.namespace, &reference.name);
     match fleet::referent(snapshot, &reference.group, &reference.kind, &fleet_key) {
         Ok(fleet) => {
-            let problems = fleet::problems(&fleet.spec.nginx).into_iter();
+            let problems = fleet::problems(&fleet.spec).into_iter();
             problems.for_each(|problem| refuse(format!("NginxFleet {fleet_key}: {problem}")));
             Written::by(fleet).or(class.settings.clone())
         }

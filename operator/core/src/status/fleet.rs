@@ -12,7 +12,7 @@ use crate::{
 pub(super) fn changes(snapshot: &Snapshot) -> Vec<StatusChange> {
     let changes = snapshot.nginx_fleets.values().filter_map(|object| {
         let stored = object.status.clone().unwrap_or_default();
-        let problems = fleet::problems(&object.spec.nginx);
+        let problems = fleet::problems(&object.spec);
         let accepted = if problems.is_empty() {
             Wanted::yes("Accepted", "Accepted", "The settings make sense.")
         } else {
