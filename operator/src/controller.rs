@@ -8,7 +8,7 @@ use std::{
 
 use operator_core::{
     generation::Generation,
-    infra::GatewayInfra,
+    infra::{GatewayInfra, PickerInfra},
     object::ObjectKey,
     options::Options,
     outcome::{Outcome, StatusChange},
@@ -32,6 +32,9 @@ type Channel = watch::Sender<Option<Arc<Generation>>>;
 /// What must run, by gateway.
 pub type Infrastructure = BTreeMap<ObjectKey, GatewayInfra>;
 
+/// Which endpoint pickers must run, by `EndpointPicker`.
+pub type Pickers = BTreeMap<ObjectKey, PickerInfra>;
+
 /// Where an outcome leaves to.
 #[derive(Clone)]
 pub struct Publications {
@@ -39,6 +42,8 @@ pub struct Publications {
     pub generations: Generations,
     /// For the infrastructure; `None` before the first outcome, which is not to say that nothing must run.
     pub infrastructure: watch::Sender<Option<Infrastructure>>,
+    /// For the infrastructure likewise: the endpoint pickers.
+    pub pickers: watch::Sender<Option<Pickers>>,
     /// For the status writer.
     pub statuses: watch::Sender<Arc<Vec<StatusChange>>>,
 }
@@ -111,6 +116,7 @@ impl Default for Publications {
         Self {
             generations: Generations::default(),
             infrastructure: watch::Sender::new(None),
+            pickers: watch::Sender::new(None),
             statuses: watch::Sender::default(),
         }
     }
@@ -122,6 +128,7 @@ impl Publications {
         let published = self.generations.publish(&outcome);
         let Outcome {
             gateways,
+            pickers,
             statuses,
             needs: _,
         } = outcome;
@@ -132,6 +139,11 @@ impl Publications {
         self.infrastructure.send_if_modified(|current| {
             let differs = current.as_ref() != Some(&infrastructure);
             *current = Some(infrastructure);
+            differs
+        });
+        self.pickers.send_if_modified(|current| {
+            let differs = current.as_ref() != Some(&pickers);
+            *current = Some(pickers);
             differs
         });
         self.statuses.send_if_modified(|current| {

@@ -9,6 +9,21 @@ use crate::object::ObjectKey;
 pub struct Observed {
     /// By gateway.
     pub gateways: BTreeMap<ObjectKey, ObservedGateway>,
+    /// By `EndpointPicker`.
+    pub pickers: BTreeMap<ObjectKey, ObservedPicker>,
+    /// Certificates of the authorities that certificates of our pickers come from, in PEM; empty before the first.
+    pub authorities: String,
+}
+
+/// What is known of one endpoint picker that we run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObservedPicker {
+    /// Pods that pick.
+    pub ready: i32,
+    /// Pods that there are to be.
+    pub wanted: i32,
+    /// Why it does not run as asked.
+    pub failure: Option<String>,
 }
 
 /// What is known of one gateway.

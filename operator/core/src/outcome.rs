@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use crate::{
     api::{
-        GatewayClassStatus, GatewayStatus, InferencePoolStatus, ListenerSetStatus, NginxFleetStatus,
+        EndpointPickerStatus, GatewayClassStatus, GatewayStatus, InferencePoolStatus, ListenerSetStatus, NginxFleetStatus,
         PolicyStatus, RouteStatus,
     },
     generation::Generation,
-    infra::GatewayInfra,
+    infra::{GatewayInfra, PickerInfra},
     object::ObjectKey,
 };
 
@@ -23,6 +23,8 @@ use crate::{
 pub struct Outcome {
     /// The gateways that are ours to run.
     pub gateways: BTreeMap<ObjectKey, GatewayOutcome>,
+    /// The endpoint pickers that are ours to run.
+    pub pickers: BTreeMap<ObjectKey, PickerInfra>,
     /// Statuses that differ from the stored ones.
     pub statuses: Vec<StatusChange>,
     /// Objects of kinds that are only read on demand.
@@ -84,6 +86,8 @@ pub enum Status {
     InferencePool(InferencePoolStatus),
     /// Of an `NginxFleet`.
     NginxFleet(NginxFleetStatus),
+    /// Of an `EndpointPicker`.
+    EndpointPicker(EndpointPickerStatus),
 }
 
 impl StatusChange {

@@ -34,8 +34,10 @@ pub fn reconcile(snapshot: &Snapshot, observed: &Observed, options: &Options) ->
         gateways.insert(key.clone(), GatewayOutcome { infra, generation });
     }
     let statuses = statuses(snapshot, &resolved, &gateways, observed, options);
+    let pickers = resolved.pickers.into_iter();
     Outcome {
         gateways,
+        pickers: pickers.filter_map(|(key, picker)| Some((key, picker.infra?))).collect(),
         statuses,
         needs: resolved.needs,
     }

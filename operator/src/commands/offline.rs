@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr, path::Path};
 
 use operator_core::{
-    observed::{Instance, Observed, ObservedGateway},
+    observed::{Instance, Observed, ObservedGateway, ObservedPicker},
     options::{ListenOn, Options},
     outcome::{GatewayOutcome, Outcome},
     reconcile,
@@ -56,10 +56,19 @@ impl Offline {
     /// What would be made of the objects if every gateway ran as wanted, so that nothing is said of what only running
     /// can settle.
     pub(super) fn outcome_when_served(&self) -> Outcome {
-        let gateways = self.outcome().gateways.into_iter();
-        let served = gateways.map(|(key, wanted)| (key, served(&wanted)));
+        let Outcome {
+            gateways, pickers, ..
+        } = self.outcome();
+        let gateways = gateways.into_iter();
+        let picks = ObservedPicker {
+            ready: 1,
+            wanted: 1,
+            failure: None,
+        };
         let observed = Observed {
-            gateways: served.collect(),
+            gateways: gateways.map(|(key, wanted)| (key, served(&wanted))).collect(),
+            pickers: pickers.into_keys().map(|key| (key, picks.clone())).collect(),
+            authorities: String::new(),
         };
         reconcile(&self.snapshot, &observed, &options())
     }

@@ -159,6 +159,7 @@ fn merging(status: &Status) -> Value {
         Status::ListenerSet(_) => &["conditions", "listeners"],
         Status::InferencePool(_) => &["parents"],
         Status::NginxFleet(_) => &["conditions"],
+        Status::EndpointPicker(_) => &["conditions", "image", "pools"],
         // All that these have is required.
         Status::Route(_) | Status::BackendTlsPolicy(_) => &[],
     };

@@ -26,6 +26,7 @@ macro_rules! with_kinds {
             backend_tls_policies: $crate::api::BackendTlsPolicy = "BackendTLSPolicy",
             inference_pools: $crate::api::InferencePool = "InferencePool",
             nginx_fleets: $crate::api::NginxFleet = "NginxFleet",
+            endpoint_pickers: $crate::api::EndpointPicker = "EndpointPicker",
             services: $crate::api::Service = "Service",
             pods: $crate::api::Pod = "Pod",
             endpoint_slices: $crate::api::EndpointSlice = "EndpointSlice",

@@ -10,7 +10,7 @@
 //!                                                                                   │
 //! HTTPRoute, GRPCRoute, TLSRoute, TCPRoute, UDPRoute ───────────────────────────────┘
 //!      └──backendRefs──> Service <──targetRefs── BackendTLSPolicy
-//!                        InferencePool ──endpointPickerRef──> Service
+//!                        InferencePool ──endpointPickerRef──> Service of an EndpointPicker, or of somebody else
 //! ```
 //!
 //! All fields of both channels of Gateway API v1.7.0 and of `InferencePool` v1 are here, and every object that the
@@ -27,6 +27,7 @@ mod backend_tls_policy;
 mod byte_size;
 mod crds;
 mod duration;
+mod endpoint_picker;
 mod filter;
 mod gateway;
 mod gateway_class;
@@ -58,6 +59,7 @@ pub use self::backend_tls_policy::*;
 pub use self::byte_size::*;
 pub use self::crds::*;
 pub use self::duration::*;
+pub use self::endpoint_picker::*;
 pub use self::filter::*;
 pub use self::gateway::*;
 pub use self::gateway_class::*;

@@ -8,6 +8,7 @@
 mod compare;
 mod name;
 mod objects;
+mod picker;
 mod pod;
 
 use std::{
@@ -17,6 +18,10 @@ use std::{
 
 pub use compare::{addresses, covers};
 pub use objects::{AUDIENCE, Cluster, GATEWAY_NAME_LABEL, KINDS, Object, ObjectKind, objects, objects_key};
+
+pub use picker::{
+    DEFAULT_IMAGE, PICKER_KINDS, PickerInfra, ServingCertificate, picker_host, picker_image, picker_objects,
+};
 
 /// What one gateway needs beside its configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -109,7 +109,13 @@ impl Cluster {
     /// The label, as `key=value`, that all objects of this operator have and no others.
     #[must_use]
     pub fn label(&self) -> String {
-        format!("{CONTROLLER_LABEL}={}", Id::of(&self.controller_name))
+        let (key, value) = self.controller_label();
+        format!("{key}={value}")
+    }
+
+    /// Key and value of that label.
+    pub(super) fn controller_label(&self) -> (&'static str, String) {
+        (CONTROLLER_LABEL, Id::of(&self.controller_name).to_string())
     }
 }
 

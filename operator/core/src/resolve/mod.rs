@@ -16,6 +16,7 @@ pub mod class;
 mod client_validation;
 mod conflict;
 mod cors;
+mod endpoint_picker;
 #[cfg(test)]
 pub(crate) mod example;
 mod filter;
@@ -44,6 +45,7 @@ mod timeouts;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use attach::{Attachment, Attachments};
+pub use endpoint_picker::Picker;
 pub use gateway::Gateway;
 pub use listener::{Listener, ListenerOwner};
 pub use route::{Backend, BackendTarget, Filters, HttpRoute, Match, Mirror, PathMatch, Rule};
@@ -65,6 +67,8 @@ pub struct Resolved {
     pub policies: backend_tls::Policies,
     /// Which route serves behind which listener, and what each parent makes of each route.
     pub attachments: Attachments,
+    /// Every EndpointPicker.
+    pub pickers: BTreeMap<ObjectKey, Picker>,
     /// Secrets and ConfigMaps that were looked for.
     pub needs: Needs,
 }
@@ -86,6 +90,7 @@ pub fn resolve(snapshot: &Snapshot, options: &Options) -> Resolved {
         http_routes,
         policies,
         attachments,
+        pickers: endpoint_picker::resolve(snapshot),
         needs,
     }
 }

@@ -8,6 +8,7 @@
 
 mod class;
 mod condition;
+mod endpoint_picker;
 #[cfg(test)]
 mod example;
 mod feature;
@@ -43,6 +44,7 @@ pub fn statuses(
 ) -> Vec<StatusChange> {
     let mut changes = class::changes(snapshot, resolved);
     changes.extend(fleet::changes(snapshot));
+    changes.extend(endpoint_picker::changes(snapshot, resolved, observed));
     let mut programmings = BTreeMap::new();
     for (key, gateway) in &resolved.gateways {
         let seen = observed.gateways.get(key);

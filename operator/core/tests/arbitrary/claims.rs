@@ -146,6 +146,7 @@ fn serving(outcome: &Outcome) -> Observed {
     });
     Observed {
         gateways: gateways.collect(),
+        ..Observed::default()
     }
 }
 

@@ -1,0 +1,80 @@
+//! Status of `EndpointPicker`s.
+
+use super::condition::{Wanted, merged, sentences};
+use crate::{
+    api::EndpointPickerStatus,
+    infra::picker_image,
+    observed::{Observed, ObservedPicker},
+    outcome::{Status, StatusChange},
+    resolve::{Picker, Resolved},
+    snapshot::Snapshot,
+};
+
+/// Types of the conditions that are ours.
+const OURS: &[&str] = &["Accepted", "Available"];
+
+/// The `EndpointPicker`s whose status is another than it should be.
+pub(super) fn changes(snapshot: &Snapshot, resolved: &Resolved, observed: &Observed) -> Vec<StatusChange> {
+    let changes = resolved.pickers.iter().filter_map(|(key, picker)| {
+        let object = snapshot.endpoint_pickers.get(key)?;
+        let stored = object.status.clone().unwrap_or_default();
+        let conditions = vec![accepted(picker), available(picker, observed.pickers.get(key))];
+        let status = EndpointPickerStatus {
+            image: picker
+                .infra
+                .as_ref()
+                .map(|infra| picker_image(&infra.spec).to_owned()),
+            pools: picker.pools.clone(),
+            conditions: merged(&stored.conditions, conditions, OURS, object.metadata.generation),
+        };
+        StatusChange::new(
+            "EndpointPicker",
+            object.as_ref(),
+            &stored,
+            status,
+            Status::EndpointPicker,
+        )
+    });
+    changes.collect()
+}
+
+fn accepted(picker: &Picker) -> Wanted {
+    if picker.problems.is_empty() {
+        Wanted::yes("Accepted", "Accepted", "The settings make sense.")
+    } else {
+        let message = sentences(picker.problems.iter().map(String::as_str));
+        Wanted::no("Accepted", "Invalid", message)
+    }
+}
+
+fn available(picker: &Picker, observed: Option<&ObservedPicker>) -> Wanted {
+    let no = |reason, message: String| Wanted::no("Available", reason, message);
+    if picker.infra.is_none() {
+        let message = if picker.problems.is_empty() {
+            "No InferencePool of its namespace names it in endpointPickerRef yet."
+        } else {
+            "It does not run as long as it is not accepted."
+        };
+        let reason = if picker.problems.is_empty() {
+            "NoPool"
+        } else {
+            "Invalid"
+        };
+        return no(reason, message.to_owned());
+    }
+    match observed {
+        None => no("Pending", "It has not been started yet.".to_owned()),
+        Some(ObservedPicker {
+            failure: Some(failure),
+            ..
+        }) => no("Failed", format!("{failure}.")),
+        Some(ObservedPicker { ready, wanted, .. }) => {
+            let message = format!("{ready} of {wanted} pods pick.");
+            if *ready > 0 {
+                Wanted::yes("Available", "Available", message)
+            } else {
+                no("Pending", message)
+            }
+        }
+    }
+}
