@@ -7,6 +7,7 @@
 //! | `/status/NNN`                        | that status                                        |
 //! | `?delay=100ms`                       | as otherwise, that much later                      |
 //! | `?stream=N`                          | N server-sent events, one each 100 ms              |
+//! | `?back=yes`                          | the request's body, as it came                     |
 //! | header `X-Echo-Set-Header: name:value` | as otherwise, with this response header          |
 //! | WebSocket upgrade                    | every message comes back                           |
 //!
@@ -36,9 +37,10 @@ use hyper_util::{
     server::conn::auto,
 };
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -53,7 +55,7 @@ use tokio_tungstenite::{
     tungstenite::{handshake::derive_accept_key, protocol::Role},
 };
 
-use crate::certificates::Certificate;
+use crate::certificates::{Authority, Certificate};
 
 /// A request as the backend saw it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,11 +94,34 @@ impl Echo {
 
     /// Starts a backend that speaks TLS.
     pub async fn start_tls(name: &str, address: SocketAddr, certificate: &Certificate) -> Result<Self> {
+        Self::start_tls_with(name, address, certificate, Arc::new(NoClientAuth)).await
+    }
+
+    /// Starts a backend that speaks TLS with clients that show a certificate of this authority only.
+    pub async fn start_mutual_tls(
+        name: &str,
+        address: SocketAddr,
+        certificate: &Certificate,
+        clients: &Authority,
+    ) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(clients.certificate.as_bytes())?)?;
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+        Self::start_tls_with(name, address, certificate, verifier).await
+    }
+
+    async fn start_tls_with(
+        name: &str,
+        address: SocketAddr,
+        certificate: &Certificate,
+        clients: Arc<dyn ClientCertVerifier>,
+    ) -> Result<Self> {
         let Certificate { certificate, key } = certificate;
         let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<_, _>>()?;
         let mut configuration = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes())?)?;
         configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self::serve(name, address, Some(TlsAcceptor::from(Arc::new(configuration)))).await
@@ -201,12 +226,13 @@ async fn answer(mut request: Request<Incoming>, backend: Backend) -> hyper::Resu
     if let Some(delay) = query.milliseconds("delay") {
         sleep(delay).await;
     }
-    let (content_type, body) = match query.number("stream") {
-        Some(events) => ("text/event-stream", event_stream(events)),
-        None => (
-            "application/json",
-            whole(serde_json::to_vec(&seen).expect("strings and numbers are JSON")),
-        ),
+    let (content_type, body) = if let Some(events) = query.number("stream") {
+        ("text/event-stream", event_stream(events))
+    } else if query.value("back").is_some() {
+        ("application/octet-stream", BodyExt::boxed(Full::new(body)))
+    } else {
+        let seen = serde_json::to_vec(&seen).expect("strings and numbers are JSON");
+        ("application/json", whole(seen))
     };
     let mut response = Response::new(body);
     *response.status_mut() = wanted_status(request.uri().path());

@@ -12,7 +12,9 @@
 
 pub mod api_server;
 pub mod full_picker;
+pub mod manifests;
 pub mod model_server;
 pub mod picker;
 pub mod programs;
 pub mod queue_picker;
+pub mod served_pool;

@@ -18,6 +18,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     future::Future,
     net::SocketAddr,
     pin::Pin,
@@ -31,11 +32,12 @@ use std::{
 use anyhow::{Context, Result};
 use futures::Stream;
 use hyper::body::Bytes;
+use parking_lot::Mutex;
 use prost_types::{Struct, Value, value::Kind};
 use proto::envoy::{
     config::core::v3::{HeaderValue, HeaderValueOption},
     service::ext_proc::v3::{
-        BodyMutation, BodyResponse, CommonResponse, HeaderMutation, HeadersResponse, HttpHeaders,
+        BodyMutation, BodyResponse, CommonResponse, HeaderMutation, HeadersResponse, HttpBody, HttpHeaders,
         ImmediateResponse, ProcessingRequest, ProcessingResponse, StreamedBodyResponse, TrailersResponse,
         body_mutation::Mutation,
         external_processor_server::{ExternalProcessor, ExternalProcessorServer},
@@ -65,9 +67,9 @@ pub const NAMESPACE: &str = "envoy.lb";
 const CHUNK: usize = 62_000;
 
 /// A running picker; it stops when this value is dropped, and breaks off every exchange.
-#[derive(Debug)]
 pub struct Picker {
     address: SocketAddr,
+    script: Arc<Mutex<Arc<Script>>>,
     counts: Arc<Counts>,
     server: AbortHandle,
 }
@@ -98,11 +100,12 @@ struct Counts {
     begun: AtomicUsize,
 }
 
-type Script = dyn Fn(Exchange) -> Pin<Box<dyn Future<Output = Result<(), Status>> + Send>> + Send + Sync;
+type Ending = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
+type Script = dyn Fn(Exchange) -> Ending + Send + Sync;
 
 #[derive(Clone)]
 struct Scripted {
-    script: Arc<Script>,
+    script: Arc<Mutex<Arc<Script>>>,
     counts: Arc<Counts>,
 }
 
@@ -126,8 +129,9 @@ impl Picker {
             .local_addr()
             .context("a listening socket has an address")?;
         let counts = Arc::<Counts>::default();
+        let script = Arc::new(Mutex::new(boxed(script)));
         let scripted = Scripted {
-            script: Arc::new(move |exchange| Box::pin(script(exchange))),
+            script: Arc::clone(&script),
             counts: Arc::clone(&counts),
         };
         let server = Server::builder().tcp_nodelay(true);
@@ -135,6 +139,7 @@ impl Picker {
         let serving = server.serve_with_incoming(TcpListenerStream::new(listener));
         Ok(Self {
             address,
+            script,
             counts,
             server: tokio::spawn(async { drop(serving.await) }).abort_handle(),
         })
@@ -142,17 +147,21 @@ impl Picker {
 
     /// Starts a picker that names these endpoints, as `address:port` separated by commas, and changes nothing.
     pub async fn choosing(address: SocketAddr, endpoints: &str) -> Result<Self> {
-        let endpoints = endpoints.to_owned();
-        Self::start(address, move |mut exchange| {
-            let endpoints = endpoints.clone();
-            async move {
-                let asked = exchange.request().await?;
-                exchange.choose(&endpoints).await?;
-                exchange.return_body(asked.body).await?;
-                exchange.pass_response().await
-            }
-        })
-        .await
+        Self::start(address, obedient(endpoints)).await
+    }
+
+    /// Does this in every exchange that begins from now on.
+    pub fn follow<Script, Ends>(&self, script: Script)
+    where
+        Script: Fn(Exchange) -> Ends + Send + Sync + 'static,
+        Ends: Future<Output = Result<(), Status>> + Send + 'static,
+    {
+        *self.script.lock() = boxed(script);
+    }
+
+    /// Names these endpoints in every exchange that begins from now on; see [`Self::choosing`].
+    pub fn choose(&self, endpoints: &str) {
+        self.follow(obedient(endpoints));
     }
 
     /// Where it listens.
@@ -168,6 +177,16 @@ impl Picker {
     /// Exchanges there ever were.
     pub fn begun(&self) -> usize {
         self.counts.begun.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Picker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut picker = formatter.debug_struct("Picker");
+        picker
+            .field("address", &self.address)
+            .field("counts", &self.counts);
+        picker.finish_non_exhaustive()
     }
 }
 
@@ -243,13 +262,8 @@ impl Exchange {
     pub async fn pass_response(&mut self) -> Result<(), Status> {
         while let Some(message) = self.next().await? {
             match message.request {
-                Some(Part::ResponseHeaders(_)) => {
-                    self.say(Verdict::ResponseHeaders(headers_response(&[]))).await?;
-                }
-                Some(Part::ResponseBody(chunk)) => {
-                    let passed = streamed(chunk.body, chunk.end_of_stream);
-                    self.say(Verdict::ResponseBody(passed)).await?;
-                }
+                Some(Part::ResponseHeaders(_)) => self.pass_headers().await?,
+                Some(Part::ResponseBody(chunk)) => self.pass_chunk(chunk).await?,
                 Some(Part::ResponseTrailers(_)) => {
                     self.say(Verdict::ResponseTrailers(TrailersResponse::default()))
                         .await?;
@@ -258,6 +272,17 @@ impl Exchange {
             }
         }
         Ok(())
+    }
+
+    /// Passes the headers of a response as they are.
+    pub async fn pass_headers(&self) -> Result<(), Status> {
+        self.say(Verdict::ResponseHeaders(headers_response(&[]))).await
+    }
+
+    /// Passes some of the body of a response as it is.
+    pub async fn pass_chunk(&self, chunk: HttpBody) -> Result<(), Status> {
+        self.say(Verdict::ResponseBody(streamed(chunk.body, chunk.end_of_stream)))
+            .await
     }
 
     /// Answers the request in place of an endpoint.
@@ -288,6 +313,28 @@ impl Asked {
     pub fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(its, _)| its == name);
         found.map_or("", |(_, value)| value)
+    }
+}
+
+fn boxed<Script, Ends>(script: Script) -> Arc<self::Script>
+where
+    Script: Fn(Exchange) -> Ends + Send + Sync + 'static,
+    Ends: Future<Output = Result<(), Status>> + Send + 'static,
+{
+    Arc::new(move |exchange| Box::pin(script(exchange)))
+}
+
+/// Names endpoints and changes nothing.
+fn obedient(endpoints: &str) -> impl Fn(Exchange) -> Ending + Send + Sync + 'static {
+    let endpoints = endpoints.to_owned();
+    move |mut exchange| {
+        let endpoints = endpoints.clone();
+        Box::pin(async move {
+            let asked = exchange.request().await?;
+            exchange.choose(&endpoints).await?;
+            exchange.return_body(asked.body).await?;
+            exchange.pass_response().await
+        })
     }
 }
 
@@ -413,7 +460,8 @@ impl ExternalProcessor for Scripted {
         request: Request<Streaming<ProcessingRequest>>,
     ) -> Result<Response<Verdicts>, Status> {
         let (verdicts, said) = mpsc::channel(16);
-        let script = (self.script)(Exchange {
+        let script = Arc::clone(&self.script.lock());
+        let script = script(Exchange {
             parts: request.into_inner(),
             verdicts: verdicts.clone(),
         });

@@ -1,0 +1,60 @@
+//! Manifests of `InferencePool`s and of what belongs to them, as YAML.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// An `InferencePool` of `default` over the pods with the label `app: {name}`, from the rest of its spec in flow style,
+/// without braces: `targetPorts: [{ number: 8000 }]`.
+pub fn pool(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: inference.networking.k8s.io/v1\nkind: InferencePool\n\
+         metadata: {{ name: {name}, namespace: default }}\n\
+         spec: {{ selector: {{ matchLabels: {{ app: {name} }} }}, {spec} }}\n"
+    )
+}
+
+/// The field of a pool that says to whom to turn for a choice, and what if that is in vain: `FailOpen` or `FailClose`.
+pub fn picked_by(picker: &str, failure_mode: &str) -> String {
+    format!("endpointPickerRef: {{ name: {picker}, port: {{ number: 9002 }}, failureMode: {failure_mode} }}")
+}
+
+/// Pods of `default` with the label `app: {app}`, all ready, called `{app}-{last octet}`.
+pub fn pods(app: &str, addresses: &[Ipv4Addr]) -> String {
+    let pods = addresses.iter().map(|address| {
+        let [.., host] = address.octets();
+        format!(
+            "apiVersion: v1\nkind: Pod\n\
+             metadata: {{ name: {app}-{host}, namespace: default, labels: {{ app: {app} }} }}\n\
+             spec: {{ containers: [{{ name: server, image: server }}] }}\n\
+             status: {{ phase: Running, podIP: {address}, conditions: [{{ type: Ready, status: 'True' }}] }}\n"
+        )
+    });
+    pods.collect::<Vec<_>>().join("---\n")
+}
+
+/// A picker's Service of `default` in plain text, with its endpoint.
+pub fn picker(name: &str, address: SocketAddr) -> String {
+    service(name, address, "appProtocol: kubernetes.io/h2c, ")
+}
+
+/// A picker's Service of `default` as people write it, which means TLS with any certificate.
+pub fn picker_with_tls(name: &str, address: SocketAddr) -> String {
+    service(name, address, "")
+}
+
+fn service(name: &str, address: SocketAddr, protocol: &str) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: default }}\n\
+         spec: {{ ports: [{{ name: grpc, {protocol}port: 9002, targetPort: {port} }}] }}\n\
+         ---\n\
+         apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+         metadata:\n  name: {name}\n  namespace: default\n  labels: {{ kubernetes.io/service-name: {name} }}\n\
+         addressType: IPv4\nports: [{{ name: grpc, port: {port} }}]\n\
+         endpoints: [{{ addresses: ['{ip}'], conditions: {{ ready: true }} }}]\n"
+    )
+}
+
+/// A `backendRefs` entry of a pool.
+pub fn backend(pool: &str) -> String {
+    format!("{{ group: inference.networking.k8s.io, kind: InferencePool, name: {pool} }}")
+}
