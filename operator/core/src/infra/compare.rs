@@ -4,16 +4,22 @@ use std::{iter, net::IpAddr};
 
 use serde_json::Value;
 
-/// The addresses that clients can reach a Service at, and which of the wanted ones are not among them.
+/// The addresses that clients can reach a Service at, and which of the wanted ones are not among them. Where no load
+/// balancer is asked for one, they are those that the Service has in its cluster.
 #[must_use]
 pub fn addresses(service: &Value, wanted: &[IpAddr]) -> (Vec<String>, Vec<IpAddr>) {
-    let ingress = service["status"]["loadBalancer"]["ingress"].as_array();
-    let balanced = ingress.into_iter().flatten();
-    let balanced =
-        balanced.filter_map(|ingress| ingress["ip"].as_str().or_else(|| ingress["hostname"].as_str()));
-    let external = service["spec"]["externalIPs"].as_array();
-    let external = external.into_iter().flatten().filter_map(Value::as_str);
-    let addresses: Vec<String> = balanced.chain(external).map(str::to_owned).collect();
+    let given = if service["spec"]["type"] == "LoadBalancer" {
+        let ingress = service["status"]["loadBalancer"]["ingress"].as_array();
+        let ingress = ingress.into_iter().flatten();
+        let address = |ingress: &Value| {
+            let address = ingress["ip"].as_str().or_else(|| ingress["hostname"].as_str());
+            address.map(str::to_owned)
+        };
+        ingress.filter_map(address).collect()
+    } else {
+        texts(&service["spec"]["clusterIPs"])
+    };
+    let addresses = [given, texts(&service["spec"]["externalIPs"])].concat();
     let has = |wanted: &&IpAddr| {
         let mut parsed = addresses
             .iter()
@@ -22,6 +28,34 @@ pub fn addresses(service: &Value, wanted: &[IpAddr]) -> (Vec<String>, Vec<IpAddr
     };
     let missing = wanted.iter().filter(|wanted| !has(wanted)).copied().collect();
     (addresses, missing)
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    let items = list.as_array().into_iter().flatten();
+    items.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Whether as many pods of a Deployment or `DaemonSet` serve as there are to be, all of them as it is now.
+#[must_use]
+pub fn is_ready(workload: &Value) -> bool {
+    let status = &workload["status"];
+    let count = |value: &Value| value.as_u64().unwrap_or_default();
+    let (wanted, updated, available) = if workload["kind"] == "DaemonSet" {
+        (
+            // One that no node is for serves nobody.
+            count(&status["desiredNumberScheduled"]).max(1),
+            count(&status["updatedNumberScheduled"]),
+            count(&status["numberAvailable"]),
+        )
+    } else {
+        (
+            count(&workload["spec"]["replicas"]),
+            count(&status["updatedReplicas"]),
+            count(&status["availableReplicas"]),
+        )
+    };
+    let is_current = status["observedGeneration"] == workload["metadata"]["generation"];
+    is_current && updated >= wanted && available >= wanted
 }
 
 /// Whether all that is wanted of an object is in it. What others added does not matter, but for selectors: with a label
@@ -87,12 +121,49 @@ mod tests {
     #[test]
     fn addresses_are_the_load_balancers_and_the_external_ones() {
         let service = json!({
-            "spec": {"externalIPs": ["192.0.2.2"]},
+            "spec": {"type": "LoadBalancer", "clusterIPs": ["10.0.0.1"], "externalIPs": ["192.0.2.2"]},
             "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"hostname": "edge.example"}]}},
         });
         let wanted = ["192.0.2.2", "192.0.2.3"].map(|address| address.parse().expect("an address"));
         let (addresses, missing) = addresses(&service, &wanted);
         assert_eq!(addresses, ["192.0.2.1", "edge.example", "192.0.2.2"]);
         assert_eq!(missing, [wanted[1]]);
+    }
+
+    #[test]
+    fn addresses_without_a_load_balancer_are_those_of_the_cluster() {
+        let service = json!({"spec": {"type": "ClusterIP", "clusterIPs": ["10.0.0.1", "fd00::1"]}});
+        assert_eq!(addresses(&service, &[]).0, ["10.0.0.1", "fd00::1"]);
+    }
+
+    #[test]
+    fn a_workload_is_ready_when_all_its_pods_serve_as_it_is_now() {
+        let deployment = |generation: u64, replicas: u64, updated: u64, available: u64| {
+            json!({
+                "kind": "Deployment",
+                "metadata": {"generation": 2},
+                "spec": {"replicas": replicas},
+                "status": {
+                    "observedGeneration": generation, "updatedReplicas": updated, "availableReplicas": available,
+                },
+            })
+        };
+        assert!(is_ready(&deployment(2, 2, 2, 2)));
+        assert!(!is_ready(&deployment(1, 2, 2, 2)));
+        assert!(!is_ready(&deployment(2, 2, 1, 2)));
+        assert!(!is_ready(&deployment(2, 2, 2, 1)));
+        let daemon_set = |wanted: u64, available: u64| {
+            json!({
+                "kind": "DaemonSet",
+                "metadata": {"generation": 1},
+                "status": {
+                    "observedGeneration": 1, "desiredNumberScheduled": wanted, "updatedNumberScheduled": wanted,
+                    "numberAvailable": available,
+                },
+            })
+        };
+        assert!(is_ready(&daemon_set(3, 3)));
+        assert!(!is_ready(&daemon_set(3, 2)));
+        assert!(!is_ready(&daemon_set(0, 0)));
     }
 }

@@ -1,30 +1,42 @@
 //! What must run for a gateway, whatever runs it: pods of a cluster, or processes of this machine.
 //!
 //! ```text
-//! GatewayInfra ──objects──> ServiceAccount, ConfigMap, Service, Deployment, PodDisruptionBudget ──covers──> to be applied?
+//! GatewayInfra ──objects──> ServiceAccount, ConfigMap, Service, NetworkPolicy,    ──covers──> to be applied?
+//!                           Deployment or DaemonSet, HorizontalPodAutoscaler,     ──ready───> may its predecessor go?
+//!                           PodDisruptionBudget
 //! addresses <── Service's status
 //! ```
 
 mod compare;
+mod kind;
 mod name;
 mod objects;
+mod patch;
 mod picker;
 mod pod;
+mod service;
+mod workload;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
-pub use compare::{addresses, covers};
-pub use objects::{AUDIENCE, Cluster, GATEWAY_NAME_LABEL, KINDS, Object, ObjectKind, objects, objects_key};
+use crate::api::{NginxContainer, NginxNetworkPolicy, NginxPod, NginxService, NginxWorkload};
 
-pub use picker::{
-    DEFAULT_IMAGE, PICKER_KINDS, PickerInfra, ServingCertificate, picker_host, picker_image, picker_objects,
+pub use self::{
+    compare::{addresses, covers, is_ready},
+    kind::{KINDS, ObjectKind},
+    objects::{AUDIENCE, Cluster, GATEWAY_NAME_LABEL, Object, objects, objects_key},
+    patch::{container_patch_problems, pod_patch_problems},
+    picker::{
+        DEFAULT_IMAGE, PICKER_KINDS, PickerInfra, ServingCertificate, picker_host, picker_image,
+        picker_objects,
+    },
 };
 
 /// What one gateway needs beside its configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GatewayInfra {
     /// `metadata.uid` of the Gateway; empty where nobody gave it one.
     pub uid: String,
@@ -36,4 +48,24 @@ pub struct GatewayInfra {
     pub labels: BTreeMap<String, String>,
     /// Annotations that the user wants on everything that runs it.
     pub annotations: BTreeMap<String, String>,
+    /// How it runs in a cluster; `None` as long as what was asked for is not known or makes no sense: then what runs
+    /// stays as it is.
+    pub provisioning: Option<Provisioning>,
+}
+
+/// How a gateway runs in a cluster, as its `NginxFleet`s say; they have been checked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Provisioning {
+    /// What has the pods run, and how many.
+    pub workload: NginxWorkload,
+    /// The pods.
+    pub pod: NginxPod,
+    /// Their container.
+    pub container: NginxContainer,
+    /// What clients connect to.
+    pub service: NginxService,
+    /// Who may connect to the pods.
+    pub network_policy: NginxNetworkPolicy,
+    /// Whether the pods listen on IPv6 as well as IPv4.
+    pub ipv6: bool,
 }

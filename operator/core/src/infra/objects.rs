@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    GatewayInfra,
+    GatewayInfra, Provisioning,
+    kind::{
+        AUTOSCALER, CONFIG_MAP, DAEMON_SET, DEPLOYMENT, DISRUPTION_BUDGET, NETWORK_POLICY, ObjectKind,
+        SERVICE, SERVICE_ACCOUNT,
+    },
     name::{label_value, object_name},
     pod,
 };
@@ -41,35 +45,6 @@ pub struct Cluster {
     pub authorities: String,
 }
 
-/// A kind of the objects that run gateways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ObjectKind {
-    /// Empty for the core group.
-    pub group: &'static str,
-    /// Of the group.
-    pub version: &'static str,
-    /// Such as `Service`.
-    pub kind: &'static str,
-    /// Its objects as a resource of the API, such as `services`.
-    pub plural: &'static str,
-}
-
-const SERVICE_ACCOUNT: ObjectKind = ObjectKind::new("", "v1", "ServiceAccount", "serviceaccounts");
-const CONFIG_MAP: ObjectKind = ObjectKind::new("", "v1", "ConfigMap", "configmaps");
-const SERVICE: ObjectKind = ObjectKind::new("", "v1", "Service", "services");
-const DEPLOYMENT: ObjectKind = ObjectKind::new("apps", "v1", "Deployment", "deployments");
-const DISRUPTION_BUDGET: ObjectKind =
-    ObjectKind::new("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets");
-
-/// Every kind that there is, in the order in which its objects need each other.
-pub const KINDS: [ObjectKind; 5] = [
-    SERVICE_ACCOUNT,
-    CONFIG_MAP,
-    SERVICE,
-    DEPLOYMENT,
-    DISRUPTION_BUDGET,
-];
-
 /// One object that must be there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
@@ -77,32 +52,6 @@ pub struct Object {
     pub kind: ObjectKind,
     /// Whole, but for what the API server adds; `None` for one that may stay as it is, or stay away.
     pub manifest: Option<Value>,
-}
-
-impl ObjectKind {
-    const fn new(
-        group: &'static str,
-        version: &'static str,
-        kind: &'static str,
-        plural: &'static str,
-    ) -> Self {
-        Self {
-            group,
-            version,
-            kind,
-            plural,
-        }
-    }
-
-    /// As objects say it, such as `apps/v1`.
-    #[must_use]
-    pub fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.to_owned()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
-    }
 }
 
 impl Cluster {
@@ -125,7 +74,7 @@ pub fn objects_key(gateway: &ObjectKey) -> ObjectKey {
     ObjectKey::new(&gateway.namespace, object_name(&gateway.name))
 }
 
-/// Everything that runs a gateway, in the order of [`KINDS`].
+/// Everything that runs a gateway, in the order of [`KINDS`](super::KINDS); what is not among it must not be there.
 #[must_use]
 pub fn objects(gateway: &ObjectKey, infra: &GatewayInfra, cluster: &Cluster) -> Vec<Object> {
     let maker = Maker {
@@ -133,83 +82,81 @@ pub fn objects(gateway: &ObjectKey, infra: &GatewayInfra, cluster: &Cluster) -> 
         infra,
         cluster,
     };
-    let budget = json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": maker.selector()}}});
-    vec![
+    let mut objects = vec![
         maker.object(SERVICE_ACCOUNT, json!({"automountServiceAccountToken": false})),
         maker.object(
             CONFIG_MAP,
             json!({"data": {(pod::AUTHORITIES): cluster.authorities}}),
         ),
-        maker.service(),
-        maker.deployment(),
-        maker.object(DISRUPTION_BUDGET, budget),
-    ]
+    ];
+    match &infra.provisioning {
+        Some(provisioning) => objects.extend(maker.provisioned(provisioning)),
+        None => objects.extend(
+            [
+                SERVICE,
+                NETWORK_POLICY,
+                DEPLOYMENT,
+                DAEMON_SET,
+                AUTOSCALER,
+                DISRUPTION_BUDGET,
+            ]
+            .map(Object::as_it_is),
+        ),
+    }
+    objects
 }
 
 /// Makes the objects of one gateway.
-struct Maker<'a> {
-    gateway: &'a ObjectKey,
-    infra: &'a GatewayInfra,
-    cluster: &'a Cluster,
+pub(super) struct Maker<'a> {
+    pub(super) gateway: &'a ObjectKey,
+    pub(super) infra: &'a GatewayInfra,
+    pub(super) cluster: &'a Cluster,
+}
+
+impl Object {
+    /// One that may stay as it is, or stay away.
+    pub(super) fn as_it_is(kind: ObjectKind) -> Self {
+        Self { kind, manifest: None }
+    }
 }
 
 impl Maker<'_> {
-    /// What clients connect to. Without a port there can be none, but one that is there may stay: its address is worth
-    /// keeping while somebody repairs the listeners.
-    fn service(&self) -> Object {
-        if self.infra.ports.is_empty() {
-            return Object {
-                kind: SERVICE,
-                manifest: None,
-            };
-        }
-        let ports = self.infra.ports.iter();
-        let ports =
-            ports.map(|port| json!({"name": format!("port-{port}"), "port": port, "protocol": "TCP"}));
-        let mut spec = json!({
-            "type": "LoadBalancer",
-            "selector": self.selector(),
-            "ports": ports.collect::<Vec<_>>(),
-        });
-        if let Some((first, others)) = self.infra.addresses.split_first() {
-            spec["loadBalancerIP"] = json!(first);
-            if !others.is_empty() {
-                spec["externalIPs"] = json!(others);
-            }
-        }
-        self.object(SERVICE, json!({"spec": spec}))
-    }
-
-    /// The pods. How many is for whoever scales it to say: at first there is one.
-    fn deployment(&self) -> Object {
-        let name = object_name(&self.gateway.name);
-        let template = json!({
-            "metadata": {"labels": self.labels(), "annotations": self.infra.annotations},
-            "spec": pod::spec(&name, &self.selector(), self.infra, self.cluster),
-        });
-        let spec = json!({
-            "selector": {"matchLabels": self.selector()},
-            // A pod goes only when another one serves.
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
-            "template": template,
-        });
-        self.object(DEPLOYMENT, json!({"spec": spec}))
+    /// The objects that depend on how the gateway is to run.
+    fn provisioned(&self, provisioning: &Provisioning) -> Vec<Object> {
+        let mut objects = vec![self.service(&provisioning.service)];
+        objects.extend(self.network_policy(&provisioning.network_policy));
+        objects.push(self.workload(provisioning));
+        objects.extend(self.autoscaler(&provisioning.workload));
+        objects.push(self.disruption_budget(&provisioning.workload));
+        objects
     }
 
     /// An object with the content that is its own, and all the rest that objects have.
-    fn object(&self, kind: ObjectKind, mut content: Value) -> Object {
-        let mut annotations = self.infra.annotations.clone();
+    pub(super) fn object(&self, kind: ObjectKind, content: Value) -> Object {
+        self.marked_object(kind, content, &BTreeMap::new(), &BTreeMap::new())
+    }
+
+    /// An object with labels and annotations of its own, which the Gateway's and ours win over.
+    pub(super) fn marked_object(
+        &self,
+        kind: ObjectKind,
+        mut content: Value,
+        labels: &BTreeMap<String, String>,
+        annotations: &BTreeMap<String, String>,
+    ) -> Object {
+        let labels = self.labels(labels);
+        let mut annotations = self.annotations(annotations);
         let content_digest = digest([
             content.to_string().as_bytes(),
-            json!([self.labels(), annotations]).to_string().as_bytes(),
+            json!([labels, annotations]).to_string().as_bytes(),
         ]);
         annotations.insert(WANTED_ANNOTATION.to_owned(), content_digest);
         content["apiVersion"] = kind.api_version().into();
         content["kind"] = kind.kind.into();
         content["metadata"] = json!({
             "namespace": self.gateway.namespace,
-            "name": object_name(&self.gateway.name),
-            "labels": self.labels(),
+            "name": self.name(),
+            "labels": labels,
             "annotations": annotations,
         });
         if !self.infra.uid.is_empty() {
@@ -228,8 +175,13 @@ impl Maker<'_> {
         }
     }
 
+    /// The name of all objects.
+    pub(super) fn name(&self) -> String {
+        object_name(&self.gateway.name)
+    }
+
     /// The labels that tell this gateway's pods from all others; they can never change.
-    fn selector(&self) -> BTreeMap<String, String> {
+    pub(super) fn selector(&self) -> BTreeMap<String, String> {
         let labels = [
             (GATEWAY_NAME_LABEL, label_value(&self.gateway.name)),
             (
@@ -240,29 +192,38 @@ impl Maker<'_> {
         labels.map(|(key, value)| (key.to_owned(), value)).into()
     }
 
-    /// The user's labels and ours, which win.
-    fn labels(&self) -> BTreeMap<String, String> {
+    /// Labels of a kind of objects, those of the Gateway, which win, and ours, which win over both.
+    pub(super) fn labels(&self, labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let ours = [
             ("app.kubernetes.io/name", "flotilla-gateway".to_owned()),
             ("app.kubernetes.io/instance", label_value(&self.gateway.name)),
             ("app.kubernetes.io/managed-by", "flotilla".to_owned()),
         ];
         let ours = ours.map(|(key, value)| (key.to_owned(), value));
-        let labels = self.infra.labels.clone().into_iter();
+        let labels = labels.clone().into_iter().chain(self.infra.labels.clone());
         labels.chain(ours).chain(self.selector()).collect()
+    }
+
+    /// Annotations of a kind of objects, and those of the Gateway, which win.
+    pub(super) fn annotations(&self, annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let annotations = annotations.clone().into_iter();
+        annotations.chain(self.infra.annotations.clone()).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::{
-        apps::v1::Deployment,
+        apps::v1::{DaemonSet, Deployment},
+        autoscaling::v2::HorizontalPodAutoscaler,
         core::v1::{ConfigMap, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     };
     use serde::de::DeserializeOwned;
 
     use super::*;
+    use crate::{api::NginxFleetSpec, infra::KINDS};
 
     fn cluster() -> Cluster {
         Cluster {
@@ -278,20 +239,35 @@ mod tests {
         GatewayInfra {
             uid: "11".to_owned(),
             ports: [80, 443].into(),
+            provisioning: Some(Provisioning::default()),
             ..GatewayInfra::default()
+        }
+    }
+
+    /// With what an `NginxFleet` says.
+    fn infra_with(fleet: &str) -> GatewayInfra {
+        let spec: NginxFleetSpec = serde_saphyr::from_str(fleet).expect("the settings of an NginxFleet");
+        GatewayInfra {
+            provisioning: Some(Provisioning {
+                workload: spec.workload,
+                pod: spec.pod,
+                container: spec.container,
+                service: spec.service,
+                network_policy: spec.network_policy,
+                ipv6: false,
+            }),
+            ..infra()
         }
     }
 
     fn objects_of(infra: &GatewayInfra) -> Vec<Value> {
         let objects = objects(&ObjectKey::new("default", "edge"), infra, &cluster());
-        assert_eq!(
-            objects.iter().map(|object| object.kind).collect::<Vec<_>>(),
-            KINDS
-        );
-        objects
-            .into_iter()
-            .map(|object| object.manifest.unwrap_or_default())
-            .collect()
+        let manifests = objects.into_iter().filter_map(|object| object.manifest);
+        manifests.collect()
+    }
+
+    fn kinds(objects: &[Object]) -> Vec<&'static str> {
+        objects.iter().map(|object| object.kind.kind).collect()
     }
 
     /// The object as its type; all that it says is something that the type knows.
@@ -307,13 +283,72 @@ mod tests {
 
     #[test]
     fn every_object_has_the_shape_of_its_kind() {
-        let [account, map, service, deployment, budget] =
-            objects_of(&infra()).try_into().expect("five objects");
+        let everything = "
+            workload: {autoscaling: {maxReplicas: 3, targetMemoryUtilizationPercentage: 70, metrics: [{type: Pods}],
+              behavior: {scaleDown: {stabilizationWindowSeconds: 60}}}}
+            pod: {labels: {a: b}, nodeSelector: {a: b}, tolerations: [{operator: Exists}], priorityClassName: high,
+              topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}],
+              affinity: {nodeAffinity: {}}, imagePullSecrets: [{name: registry}], drain: {delay: 1s, timeout: 1m}}
+            container: {image: other, imagePullPolicy: Never, resources: {limits: {cpu: 2}}}
+            service: {labels: {a: b}, annotations: {a: b}, loadBalancerClass: mine, ipFamilies: [IPv4],
+              externalTrafficPolicy: Local, loadBalancerSourceRanges: [192.0.2.0/24],
+              ipFamilyPolicy: PreferDualStack, nodePorts: [{port: 80, nodePort: 30080}]}
+            networkPolicy: {enabled: true, metricsFrom: [{podSelector: {}}]}";
+        let objects = objects_of(&infra_with(everything));
+        let [account, map, service, policy, deployment, autoscaler, budget] =
+            objects.try_into().expect("seven objects");
         typed::<ServiceAccount>(&account);
         typed::<ConfigMap>(&map);
         typed::<Service>(&service);
+        typed::<NetworkPolicy>(&policy);
         typed::<Deployment>(&deployment);
+        typed::<HorizontalPodAutoscaler>(&autoscaler);
         typed::<PodDisruptionBudget>(&budget);
+        typed::<DaemonSet>(&objects_of(&infra_with("workload: {kind: DaemonSet}"))[3]);
+    }
+
+    #[test]
+    fn objects_are_in_the_order_in_which_they_need_each_other() {
+        let gateway = ObjectKey::new("default", "edge");
+        let fleet = "{networkPolicy: {enabled: true}, workload: {autoscaling: {maxReplicas: 2}}}";
+        let all = objects(&gateway, &infra_with(fleet), &cluster());
+        let order = KINDS.iter().filter(|kind| kind.kind != "DaemonSet");
+        assert_eq!(kinds(&all), order.map(|kind| kind.kind).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_runs_stays_as_it_is_while_it_is_not_known_how_it_is_to_run() {
+        let infra = GatewayInfra {
+            provisioning: None,
+            ..infra()
+        };
+        let all = objects(&ObjectKey::new("default", "edge"), &infra, &cluster());
+        assert_eq!(kinds(&all), KINDS.map(|kind| kind.kind));
+        let made: Vec<Value> = objects_of(&infra)
+            .iter()
+            .map(|object| object["kind"].clone())
+            .collect();
+        assert_eq!(made, ["ServiceAccount", "ConfigMap"]);
+    }
+
+    #[test]
+    fn objects_of_every_kind_have_names_that_fit() {
+        let gateway = ObjectKey::new("default", "g".repeat(253));
+        for fleet in [
+            "{networkPolicy: {enabled: true}, workload: {autoscaling: {maxReplicas: 2}}}",
+            "{workload: {kind: DaemonSet}}",
+        ] {
+            for object in objects(&gateway, &infra_with(fleet), &cluster()) {
+                let manifest = object.manifest.unwrap_or_default();
+                let name = manifest["metadata"]["name"]
+                    .as_str()
+                    .expect("an object has a name");
+                assert_eq!(name, objects_key(&gateway).name);
+                let labels = manifest["metadata"]["labels"].as_object().expect("it has labels");
+                let mut values = labels.values().filter_map(Value::as_str).chain([name]);
+                assert!(values.all(|value| value.len() <= 63), "{manifest:#}");
+            }
+        }
     }
 
     #[test]
@@ -323,10 +358,15 @@ mod tests {
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into(),
             annotations: [("team".to_owned(), "web".to_owned())].into(),
-            ..infra()
+            ..infra_with(
+                "{pod: {labels: {team: pods, tier: edge}, annotations: {team: pods}},
+                  service: {labels: {team: services}}, networkPolicy: {enabled: true},
+                  workload: {autoscaling: {maxReplicas: 2}}}",
+            )
         };
         let objects = objects_of(&infra);
-        let pod = &objects[3]["spec"]["template"];
+        let pod = &objects[4]["spec"]["template"];
+        assert_eq!(pod["metadata"]["labels"]["tier"], "edge");
         for object in objects.iter().chain([pod]) {
             let metadata = &object["metadata"];
             assert_eq!(metadata["labels"]["team"], "web");
@@ -355,8 +395,12 @@ mod tests {
 
     #[test]
     fn a_gateway_without_ports_keeps_the_service_that_it_has() {
-        let infra = GatewayInfra::default();
-        assert_eq!(objects_of(&infra)[2], Value::Null);
+        let infra = GatewayInfra {
+            ports: [].into(),
+            ..infra()
+        };
+        let objects = objects(&ObjectKey::new("default", "edge"), &infra, &cluster());
+        assert_eq!(objects[2], Object::as_it_is(SERVICE));
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! The pods of a gateway: NGINX and its agent, with as few rights as they can do with.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
 use super::{
-    GatewayInfra,
-    objects::{AUDIENCE, Cluster},
+    GatewayInfra, Provisioning,
+    objects::{AUDIENCE, Maker},
+    patch::merge,
+    service::set,
 };
+use crate::api::{self, NginxContainer, NginxDrain, NginxPod};
 
 /// The entry of the ConfigMap, and the file, with the authorities that the operator's certificate may come from.
 pub(super) const AUTHORITIES: &str = "ca.crt";
@@ -18,11 +21,14 @@ const USER: u32 = 101;
 /// Where the agent answers probes, unless a listener has the port.
 const ADMIN_PORT: u16 = 9113;
 
-/// How long a pod serves on after it was told to stop, in seconds: until nobody sends it new connections.
-const DRAIN_DELAY: u32 = 5;
+/// How long a pod serves on after it was told to stop: until nobody sends it new connections.
+const DRAIN_DELAY: Duration = Duration::from_secs(5);
 
-/// How long connections may then take to end, in seconds.
-const DRAIN_TIMEOUT: u32 = 60;
+/// How long connections may then take to end.
+const DRAIN_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How long the agent may take over all that beside waiting.
+const DRAIN_RESERVE: Duration = Duration::from_secs(10);
 
 /// How long a token is good for, in seconds; the kubelet renews it after four fifths of that.
 const TOKEN_LIFETIME: u32 = 3600;
@@ -33,92 +39,194 @@ const PREFIX: &str = "/var/lib/flotilla";
 /// Where token and authorities are mounted.
 const IDENTITY: &str = "/var/run/flotilla";
 
-/// The specification of a gateway's pods, whose objects have that name.
-pub(super) fn spec(
-    name: &str,
-    selector: &BTreeMap<String, String>,
-    infra: &GatewayInfra,
-    cluster: &Cluster,
-) -> Value {
-    let mut spec = json!({
-        "serviceAccountName": name,
-        // The agent has a token of its own; nothing here talks to the API server.
-        "automountServiceAccountToken": false,
-        "enableServiceLinks": false,
-        "terminationGracePeriodSeconds": DRAIN_DELAY + DRAIN_TIMEOUT + 10,
-        "securityContext": {
-            "runAsNonRoot": true,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-            // Ports below 1024 without a capability: the pod has a network of its own.
-            "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
-        },
-        "topologySpreadConstraints": [{
-            "maxSkew": 1,
-            "topologyKey": "kubernetes.io/hostname",
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": selector},
-        }],
-        "containers": [container(infra, cluster)],
-        "volumes": [
-            {"name": "gateway", "emptyDir": {}},
-            {"name": "identity", "projected": {"sources": [
-                {"serviceAccountToken": {"audience": AUDIENCE, "expirationSeconds": TOKEN_LIFETIME, "path": "token"}},
-                {"configMap": {"name": name, "items": [{"key": AUTHORITIES, "path": AUTHORITIES}]}},
-            ]}},
-        ],
-    });
-    if let Some(policy) = &cluster.image_pull_policy {
-        spec["containers"][0]["imagePullPolicy"] = json!(policy);
-    }
-    spec
+/// How a pod ends.
+struct Drain {
+    delay: Duration,
+    timeout: Duration,
 }
 
-/// NGINX and its agent. The listeners' ports are not named: a port more must not restart the pods.
-fn container(infra: &GatewayInfra, cluster: &Cluster) -> Value {
-    let admin = (ADMIN_PORT..=u16::MAX)
+impl Drain {
+    fn new(NginxDrain { delay, timeout }: &NginxDrain) -> Self {
+        let length = |length: &Option<api::Duration>| length.as_ref().and_then(api::Duration::length);
+        Self {
+            delay: length(delay).unwrap_or(DRAIN_DELAY),
+            timeout: length(timeout).unwrap_or(DRAIN_TIMEOUT),
+        }
+    }
+
+    /// In whole seconds.
+    fn grace_period(&self) -> u64 {
+        let Self { delay, timeout } = self;
+        let whole = *delay + *timeout + DRAIN_RESERVE;
+        whole.as_secs() + u64::from(whole.subsec_nanos() > 0)
+    }
+}
+
+impl Maker<'_> {
+    /// The template of a gateway's pods, with the patches of users. Our labels come last: without them the pods would
+    /// be nobody's.
+    pub(super) fn pod_template(&self, provisioning: &Provisioning) -> Value {
+        let pod = &provisioning.pod;
+        let mut spec = self.pod_spec(provisioning);
+        if let Some(patch) = &provisioning.container.patch {
+            merge(&mut spec["containers"][0], patch);
+        }
+        let labels = pod.labels.clone().unwrap_or_default();
+        let annotations = pod.annotations.clone().unwrap_or_default();
+        let mut template = json!({
+            "metadata": {"labels": self.labels(&labels), "annotations": self.annotations(&annotations)},
+            "spec": spec,
+        });
+        if let Some(patch) = &pod.patch {
+            merge(&mut template, patch);
+            merge(
+                &mut template["metadata"],
+                &json!({"labels": self.labels(&BTreeMap::new())}),
+            );
+        }
+        template
+    }
+
+    fn pod_spec(&self, provisioning: &Provisioning) -> Value {
+        let NginxPod {
+            labels: _,
+            annotations: _,
+            node_selector,
+            tolerations,
+            affinity,
+            topology_spread_constraints: _,
+            priority_class_name,
+            image_pull_secrets,
+            drain,
+            patch: _,
+        } = &provisioning.pod;
+        let drain = Drain::new(drain);
+        let mut spec = json!({
+            "serviceAccountName": self.name(),
+            // The agent has a token of its own; nothing here talks to the API server.
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "terminationGracePeriodSeconds": drain.grace_period(),
+            "securityContext": {
+                "runAsNonRoot": true,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "fsGroup": USER,
+                "seccompProfile": {"type": "RuntimeDefault"},
+                // Ports below 1024 without a capability: the pod has a network of its own.
+                "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
+            },
+            "topologySpreadConstraints": self.topology_spread_constraints(&provisioning.pod),
+            "containers": [self.container(provisioning, &drain)],
+            "volumes": [
+                {"name": "gateway", "emptyDir": {}},
+                {"name": "identity", "projected": {"sources": [
+                    {"serviceAccountToken": {
+                        "audience": AUDIENCE, "expirationSeconds": TOKEN_LIFETIME, "path": "token",
+                    }},
+                    {"configMap": {"name": self.name(), "items": [{"key": AUTHORITIES, "path": AUTHORITIES}]}},
+                ]}},
+            ],
+        });
+        set(&mut spec, "nodeSelector", node_selector.as_ref());
+        set(&mut spec, "tolerations", tolerations.as_ref());
+        set(&mut spec, "affinity", affinity.as_ref());
+        set(&mut spec, "priorityClassName", priority_class_name.as_ref());
+        set(&mut spec, "imagePullSecrets", image_pull_secrets.as_ref());
+        spec
+    }
+
+    /// How pods spread. Who names no labels means the pods of this gateway, whose labels nobody should have to know.
+    fn topology_spread_constraints(&self, pod: &NginxPod) -> Vec<Value> {
+        let selector = json!({"matchLabels": self.selector()});
+        let Some(constraints) = &pod.topology_spread_constraints else {
+            return vec![json!({
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": selector,
+            })];
+        };
+        let constraints = constraints.iter().map(|constraint| {
+            let mut value = json!(constraint);
+            if constraint.label_selector.is_none() {
+                value["labelSelector"] = selector.clone();
+            }
+            value
+        });
+        constraints.collect()
+    }
+
+    /// NGINX and its agent. The listeners' ports are not named: a port more must not restart the pods.
+    fn container(&self, provisioning: &Provisioning, drain: &Drain) -> Value {
+        let NginxContainer {
+            image,
+            image_pull_policy,
+            resources,
+            patch: _,
+        } = &provisioning.container;
+        let admin = admin_port(self.infra);
+        let every_address = if provisioning.ipv6 { "[::]" } else { "0.0.0.0" };
+        let mut container = json!({
+            "name": "gateway",
+            "image": image.as_ref().unwrap_or(&self.cluster.image),
+            "command": [
+                "flotilla-agent", "init",
+                "--prefix", PREFIX,
+                "--operator", self.cluster.operator,
+                "--operator-ca", format!("{IDENTITY}/{AUTHORITIES}"),
+                "--token-file", format!("{IDENTITY}/token"),
+                "--instance", "$(POD_NAME)",
+                "--admin", format!("{every_address}:{admin}"),
+                "--drain-delay", argument(drain.delay),
+                "--drain-timeout", argument(drain.timeout),
+            ],
+            "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+            "ports": [{"name": "admin", "containerPort": admin}],
+            // The first look comes early and then every second: a new gateway serves as soon as it can.
+            "readinessProbe": {
+                "httpGet": {"path": "/readyz", "port": "admin"},
+                "periodSeconds": 1,
+                "failureThreshold": 2,
+            },
+            "livenessProbe": {
+                "httpGet": {"path": "/healthz", "port": "admin"},
+                "initialDelaySeconds": 10,
+                "periodSeconds": 10,
+                "timeoutSeconds": 5,
+                "failureThreshold": 6,
+            },
+            "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            "volumeMounts": [
+                {"name": "gateway", "mountPath": PREFIX},
+                {"name": "identity", "mountPath": IDENTITY, "readOnly": true},
+            ],
+        });
+        let policy = image_pull_policy.as_ref().map(ToString::to_string);
+        let policy = policy.or_else(|| self.cluster.image_pull_policy.clone());
+        set(&mut container, "imagePullPolicy", policy.as_ref());
+        set(&mut container, "resources", resources.as_ref());
+        container
+    }
+}
+
+/// Where the agent of a gateway answers probes: no listener has that port.
+pub(super) fn admin_port(infra: &GatewayInfra) -> u16 {
+    (ADMIN_PORT..=u16::MAX)
         .find(|port| !infra.ports.contains(port))
-        .unwrap_or(ADMIN_PORT);
-    json!({
-        "name": "gateway",
-        "image": cluster.image,
-        "command": [
-            "flotilla-agent", "init",
-            "--prefix", PREFIX,
-            "--operator", cluster.operator,
-            "--operator-ca", format!("{IDENTITY}/{AUTHORITIES}"),
-            "--token-file", format!("{IDENTITY}/token"),
-            "--instance", "$(POD_NAME)",
-            "--admin", format!("0.0.0.0:{admin}"),
-            "--drain-delay", format!("{DRAIN_DELAY}s"),
-            "--drain-timeout", format!("{DRAIN_TIMEOUT}s"),
-        ],
-        "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
-        "ports": [{"name": "admin", "containerPort": admin}],
-        // The first look comes early and then every second: a new gateway serves as soon as it can.
-        "readinessProbe": {
-            "httpGet": {"path": "/readyz", "port": "admin"},
-            "periodSeconds": 1,
-            "failureThreshold": 2,
-        },
-        "livenessProbe": {
-            "httpGet": {"path": "/healthz", "port": "admin"},
-            "initialDelaySeconds": 10,
-            "periodSeconds": 10,
-            "timeoutSeconds": 5,
-            "failureThreshold": 6,
-        },
-        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "readOnlyRootFilesystem": true,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [
-            {"name": "gateway", "mountPath": PREFIX},
-            {"name": "identity", "mountPath": IDENTITY, "readOnly": true},
-        ],
-    })
+        .unwrap_or(ADMIN_PORT)
+}
+
+/// A duration as the agent's command line takes it.
+fn argument(duration: Duration) -> String {
+    if duration.subsec_millis() == 0 {
+        format!("{}s", duration.as_secs())
+    } else {
+        format!("{}ms", duration.as_millis())
+    }
 }

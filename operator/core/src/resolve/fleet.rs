@@ -11,7 +11,9 @@ use crate::{
         NginxTlsProtocol,
     },
     config::{AccessLog, ErrorLogLevel, Origin, RealIp, RealIpSource, Settings, Timeouts},
+    infra::Provisioning,
     object::ObjectKey,
+    resolve::provisioning,
     snapshot::Snapshot,
     syntax::HeaderName,
 };
@@ -53,11 +55,20 @@ impl Written {
 
     /// The settings in NGINX's own terms; whatever is absent or wrong has its default.
     #[must_use]
-    pub fn settings(self) -> Settings {
+    pub fn settings(&self) -> Settings {
+        let mut spec = self.spec.clone();
+        let workers = provisioning::worker_processes(&spec.container);
+        spec.nginx.worker_processes = spec.nginx.worker_processes.or(workers);
+        spec.nginx.ipv6 = Some(provisioning::listens_on_ipv6(&spec));
         Settings {
-            origins: self.origins,
-            ..settings(&self.spec).0
+            origins: self.origins.clone(),
+            ..settings(&spec).0
         }
+    }
+
+    /// How gateways run; what is wrong with the settings as a whole otherwise.
+    pub fn provisioning(&self) -> Result<Provisioning, String> {
+        provisioning::provisioning(&self.spec)
     }
 }
 
@@ -82,7 +93,7 @@ pub fn referent<'a>(
 /// What is wrong with an `NginxFleet`, each with its field.
 #[must_use]
 pub fn problems(spec: &NginxFleetSpec) -> Vec<String> {
-    settings(spec).1
+    [settings(spec).1, provisioning::problems(spec)].concat()
 }
 
 /// What NGINX and the proxy beside it are told, and what is wrong.

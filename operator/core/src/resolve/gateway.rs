@@ -1,6 +1,9 @@
 //! Gateways with all their listeners.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 pub use super::listener_set::ListenerSet;
 use crate::{
@@ -8,7 +11,7 @@ use crate::{
         self, AddressRoutability, AddressType, FrontendTlsConfig, GatewayDefaultScope, GatewaySpecAddress,
     },
     config::Settings,
-    infra::GatewayInfra,
+    infra::{GatewayInfra, Provisioning},
     object::ObjectKey,
     options::{Options, bound_port},
     outcome::Needs,
@@ -139,7 +142,8 @@ pub fn resolve(
         }
         conflict::mark(&mut gateway.listeners);
         refuse_taken_ports(&mut gateway.listeners, options.privileged_port_shift);
-        gateway.infra = infra(object, &gateway.listeners);
+        let serving = gateway.listeners.iter().filter(|listener| listener.serves);
+        gateway.infra.ports = serving.map(|listener| listener.port).collect();
         gateways.insert(key.clone(), gateway);
     }
     (gateways, listener_sets)
@@ -154,6 +158,7 @@ fn resolve_gateway(
 ) -> Gateway {
     let mut findings = GatewayFindings::default();
     let written = parameters(lookup.snapshot, key, gateway, class, &mut findings);
+    let provisioning = provisioning(&written, &mut findings);
     check_addresses(&gateway.spec.addresses, &mut findings);
     let client_certificate = client_certificate(lookup, key, gateway, &mut findings);
     if *gateway.spec.default_scope() != GatewayDefaultScope::None {
@@ -172,7 +177,7 @@ fn resolve_gateway(
     Gateway {
         key: key.clone(),
         settings: written.settings(),
-        infra: GatewayInfra::default(),
+        infra: infra(gateway, provisioning),
         listeners: Listener::resolve_all(lookup, &context, &gateway.spec.listeners),
         client_certificate,
         findings,
@@ -202,7 +207,7 @@ fn frontend(gateway: &api::Gateway) -> Option<&FrontendTlsConfig> {
     gateway.spec.tls.as_ref()?.frontend.as_ref()
 }
 
-/// The settings of NGINX as written, the Gateway's over its class's.
+/// The settings as written, the Gateway's over its class's.
 fn parameters(
     snapshot: &Snapshot,
     key: &ObjectKey,
@@ -287,18 +292,35 @@ fn client_certificate(
     certificate.ok()
 }
 
-fn infra(gateway: &api::Gateway, listeners: &[Listener]) -> GatewayInfra {
+/// How the gateway is to run; `None` as long as what was asked for is not known, or makes no sense.
+fn provisioning(written: &Written, findings: &mut GatewayFindings) -> Option<Provisioning> {
+    let mut refusals = findings.refusals.iter();
+    if refusals.any(|refusal| refusal.reason == GatewayRefusal::InvalidParameters) {
+        return None;
+    }
+    match written.provisioning() {
+        Ok(provisioning) => Some(provisioning),
+        Err(problem) => {
+            let refusal = Finding::new(GatewayRefusal::InvalidParameters, problem);
+            findings.refusals.push(refusal);
+            None
+        }
+    }
+}
+
+/// What must run, but for the ports of its listeners.
+fn infra(gateway: &api::Gateway, provisioning: Option<Provisioning>) -> GatewayInfra {
     let addresses = gateway.spec.addresses.iter();
-    let serving = listeners.iter().filter(|listener| listener.serves);
     let infrastructure = gateway.spec.infrastructure.clone().unwrap_or_default();
     GatewayInfra {
         uid: gateway.metadata.uid.clone().unwrap_or_default(),
         addresses: addresses
             .filter_map(|address| address.value.as_ref()?.parse().ok())
             .collect(),
-        ports: serving.map(|listener| listener.port).collect(),
+        ports: BTreeSet::new(),
         labels: infrastructure.labels,
         annotations: infrastructure.annotations,
+        provisioning,
     }
 }
 

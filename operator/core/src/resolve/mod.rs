@@ -37,6 +37,7 @@ pub mod mistake;
 mod name;
 pub mod namespaces;
 mod parent;
+mod provisioning;
 mod redirect;
 pub mod route;
 mod rule;

@@ -5,12 +5,15 @@ use kube::{
     api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
 };
 use operator_core::{infra::ObjectKind, object::ObjectKey};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::owned::resource;
 
 /// Who we are to the API server among those that change an object.
 const FIELD_MANAGER: &str = "flotilla";
+
+/// Who says how many pods there are where we do not, until somebody else does.
+const REPLICAS_MANAGER: &str = "flotilla-replicas";
 
 /// Why an object is not as wanted.
 #[derive(Debug, thiserror::Error)]
@@ -59,12 +62,40 @@ pub(super) async fn apply(
                 key: key.clone(),
             });
         }
+    } else if kind.kind == "Deployment" && manifest["spec"]["replicas"].is_null() {
+        leave_replicas(&objects, &key.name).await.map_err(refused)?;
     }
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     objects
         .patch(&key.name, &parameters, &Patch::Apply(manifest))
         .await
         .map_err(refused)
+}
+
+/// Leaves a Deployment's number of pods as it is where we said it until now: were it only missing from what we apply, it
+/// would fall back to one before anybody else says it.
+///
+/// See <https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership>.
+async fn leave_replicas(objects: &Api<DynamicObject>, name: &str) -> kube::Result<()> {
+    let Some(existing) = objects.get_opt(name).await? else {
+        return Ok(());
+    };
+    let is_ours = existing.managed_fields().iter().any(|entry| {
+        let fields = entry.fields_v1.as_ref();
+        entry.manager.as_deref() == Some(FIELD_MANAGER)
+            && fields.is_some_and(|fields| !fields.0["f:spec"]["f:replicas"].is_null())
+    });
+    if is_ours {
+        let replicas = json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name},
+            "spec": {"replicas": existing.data["spec"]["replicas"]},
+        });
+        let parameters = PatchParams::apply(REPLICAS_MANAGER).force();
+        objects.patch(name, &parameters, &Patch::Apply(replicas)).await?;
+    }
+    Ok(())
 }
 
 /// Deletes an object, unless another one has taken its name.
@@ -109,7 +140,6 @@ mod tests {
     use axum::http::Method;
     use operator_core::infra::KINDS;
     use parking_lot::Mutex;
-    use serde_json::json;
 
     use super::*;
     use crate::mock;
@@ -162,5 +192,43 @@ mod tests {
             "ServiceAccount default/flotilla-edge exists already and was not made by Flotilla; delete or rename it"
         );
         assert_eq!(writes, [""; 0]);
+    }
+
+    /// The field managers of what is written when a Deployment that has three pods is applied without saying how many.
+    async fn managers(said_by: &str) -> Vec<String> {
+        let writes = Arc::new(Mutex::new(Vec::new()));
+        let said_by = said_by.to_owned();
+        let client = mock::client({
+            let writes = writes.clone();
+            move |asked| {
+                if asked.method == Method::PATCH {
+                    let manager = asked.query.split("fieldManager=").last().unwrap_or_default();
+                    writes.lock().push(manager.to_owned());
+                }
+                let replicas = json!({"f:spec": {"f:replicas": {}}});
+                Some((
+                    200,
+                    json!({
+                        "apiVersion": "apps/v1",
+                        "kind": "Deployment",
+                        "metadata": {"name": "flotilla-edge", "managedFields": [
+                            {"manager": said_by, "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": replicas},
+                        ]},
+                        "spec": {"replicas": 3},
+                    }),
+                ))
+            }
+        });
+        let deployment = KINDS.into_iter().find(|kind| kind.kind == "Deployment").unwrap();
+        let key = ObjectKey::new("default", "flotilla-edge");
+        let result = apply(&client, deployment, &key, &json!({"spec": {}}), None).await;
+        assert!(result.is_ok());
+        writes.lock().clone()
+    }
+
+    #[tokio::test]
+    async fn the_number_of_pods_stays_when_it_is_no_longer_ours_to_say() {
+        assert_eq!(managers("flotilla").await, ["flotilla-replicas", "flotilla"]);
+        assert_eq!(managers("kube-controller-manager").await, ["flotilla"]);
     }
 }

@@ -20,7 +20,7 @@ use std::{
 use futures::{StreamExt as _, stream};
 use kube::{Client, ResourceExt as _};
 use operator_core::{
-    infra::{Cluster, KINDS, Object, ObjectKind, addresses, covers, objects, objects_key},
+    infra::{Cluster, KINDS, Object, ObjectKind, addresses, covers, is_ready, objects, objects_key},
     object::ObjectKey,
     observed::InfrastructureFailure,
 };
@@ -124,6 +124,11 @@ impl Kubernetes {
         for (gateway, infra) in wanted {
             let objects = objects(gateway, infra, &self.cluster);
             keep.extend(objects.iter().map(|object| id(gateway, object.kind)));
+            let unready = objects
+                .iter()
+                .filter(|object| !self.is_ready(gateway, object.kind));
+            let predecessors = unready.filter_map(|object| object.kind.predecessor());
+            keep.extend(predecessors.map(|kind| id(gateway, kind)));
             let differing = objects.into_iter().filter(|object| self.differs(gateway, object));
             let differing: Vec<Object> = differing.collect();
             if differing.is_empty() {
@@ -170,6 +175,12 @@ impl Kubernetes {
             }
         }
         failed
+    }
+
+    /// Whether an object that runs pods does so.
+    fn is_ready(&self, gateway: &ObjectKey, kind: ObjectKind) -> bool {
+        let workload = self.owned.get(&id(gateway, kind));
+        workload.is_some_and(|workload| is_ready(&workload))
     }
 
     /// Whether an object has to be applied.

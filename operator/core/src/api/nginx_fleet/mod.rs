@@ -46,6 +46,7 @@ use field_by_field;
 ///
 /// Named by `parametersRef` of a `GatewayClass`, for all of its gateways, or of a Gateway's `infrastructure`. Where both
 /// name one, the Gateway's wins field by field.
+#[allow(clippy::duplicated_attributes, reason = "columns may have the same type")]
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(
