@@ -14,15 +14,24 @@ use std::{
 };
 
 use operator_core::{
-    generation::Generation, object::ObjectKey, observed::Observed, options::Options, outcome::Outcome,
-    reconcile, snapshot::Snapshot,
+    generation::Generation,
+    infra::{Cluster, GatewayInfra, Provisioning, objects},
+    object::ObjectKey,
+    observed::Observed,
+    options::Options,
+    outcome::Outcome,
+    reconcile,
+    snapshot::Snapshot,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use similar_asserts::SimpleDiff;
 
 datatest_stable::harness! {
     { test = case, root = "tests/golden", pattern = r"in\.yaml$" },
 }
+
+/// The name of gateways whose objects are there in full.
+const PLAIN: &str = "plain";
 
 /// Files that do not depend on the objects; one case keeps them all.
 const CONSTANT: [&str; 3] = ["nginx.conf", "agent.conf", "proxy.conf"];
@@ -33,7 +42,15 @@ fn case(input: &Path) -> datatest_stable::Result<()> {
     let outcome = reconcile(&snapshot, &Observed::default(), &Options::default());
     let mut files = BTreeMap::from([(PathBuf::from("status.yaml"), statuses(&outcome)?)]);
     for (key, gateway) in &outcome.gateways {
-        if let Some(generation) = &gateway.generation {
+        if folder
+            .parent()
+            .is_some_and(|topic| topic.ends_with("infrastructure"))
+        {
+            files.insert(
+                Path::new(&key.name).join("infra.yaml"),
+                infra(key, &gateway.infra)?,
+            );
+        } else if let Some(generation) = &gateway.generation {
             let keeps_all = folder.join(&key.name).join(CONSTANT[0]).exists();
             files.extend(gateway_files(key, generation, keeps_all)?);
             accepted_by_nginx(generation)?;
@@ -118,6 +135,38 @@ fn gateway_files(
         files.insert(folder.join("legs.yaml"), serde_saphyr::to_string(legs)?);
     }
     Ok(files)
+}
+
+/// The objects that run a gateway; those that are left out are as if the Gateway said nothing but its ports, and those
+/// that may stay as they are have but their kind.
+fn infra(key: &ObjectKey, infra: &GatewayInfra) -> datatest_stable::Result<String> {
+    let cluster = Cluster {
+        controller_name: Options::CONTROLLER_NAME.to_owned(),
+        image: "flotilla.test/gateway:1".to_owned(),
+        operator: "https://flotilla.flotilla-system.svc:9443".to_owned(),
+        ..Cluster::default()
+    };
+    let plain = GatewayInfra {
+        ports: infra.ports.clone(),
+        provisioning: Some(Provisioning::default()),
+        ..GatewayInfra::default()
+    };
+    let plain = match key.name.as_str() {
+        PLAIN => Vec::new(),
+        _ => objects(key, &plain, &cluster),
+    };
+    let mut manifests = Vec::new();
+    for object in objects(key, infra, &cluster) {
+        if !plain.contains(&object) {
+            let mut manifest = object.manifest.unwrap_or(json!({"kind": object.kind.kind}));
+            let annotations = manifest.pointer_mut("/metadata/annotations");
+            if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+                annotations.remove("flotilla.dev/wanted");
+            }
+            manifests.push(serde_saphyr::to_string(&manifest)?);
+        }
+    }
+    Ok(manifests.join("---\n"))
 }
 
 /// Has the NGINX that `$NGINX` names test a configuration.
