@@ -24,16 +24,16 @@ pub struct NginxContainer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<NginxImagePullPolicy>,
 
-    /// CPU and memory. NGINX has as many worker processes as the limit of CPU admits whole ones, or one for each CPU of
-    /// the node if there is no limit; `nginx.workerProcesses` wins over both. Default: requests of 100m CPU and 64Mi
-    /// of memory, no limits.
+    /// CPU and memory. NGINX has as many worker processes as the limit is CPUs, rounded up, or one for each CPU of the
+    /// node if there is no limit; `nginx.workerProcesses` wins over both. Default: requests of 100m CPU and 64Mi of
+    /// memory, no limits.
     /// Kubernetes: <https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/>.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
 
     /// Merged into the container after all else but `pod.patch`, in the same way as that. Default: none.
     /// Kubernetes: <https://kubernetes.io/docs/reference/kubernetes-api/core/pod-v1/#Container>.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::any_object")]
     pub patch: Option<Value>,
 }

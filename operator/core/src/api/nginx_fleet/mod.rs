@@ -145,6 +145,7 @@ pub struct NginxFleetStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kube::CustomResourceExt as _;
     use serde_json::json;
 
     fn spec(fields: serde_json::Value) -> NginxFleetSpec {
@@ -170,6 +171,23 @@ mod tests {
             "ipv6": false,
         }}));
         assert_eq!(gateway.or(class), both);
+    }
+
+    #[test]
+    fn every_setting_can_be_absent() {
+        let definition = serde_json::to_value(NginxFleet::crd()).expect("a definition encodes");
+        let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+        let spec = definition
+            .pointer(schema)
+            .expect("the definition has a specification");
+        let parts = spec["properties"].as_object().expect("it has parts");
+        let nested = [
+            &parts["workload"]["properties"]["autoscaling"],
+            &parts["pod"]["properties"]["drain"],
+        ];
+        for part in parts.values().chain(nested).chain([spec]) {
+            assert_eq!(part["required"], json!(null), "{part:#}");
+        }
     }
 
     #[test]

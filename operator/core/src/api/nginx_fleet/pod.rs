@@ -70,7 +70,7 @@ pub struct NginxPod {
     /// Items of lists are found by their key, such as the name of a container; null takes a field away, and
     /// `$patch: delete` an item. The Gateway's container is called `gateway`. Default: none.
     /// Kubernetes: <https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/>.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::any_object")]
     pub patch: Option<Value>,
 }
