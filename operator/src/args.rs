@@ -187,7 +187,12 @@ pub struct Operator {
     #[arg(long, value_name = "NAME", default_value = Options::CONTROLLER_NAME)]
     pub controller_name: String,
 
-    /// Address to answer /healthz, /readyz, /metrics and /objects on.
+    /// The only namespaces whose Gateways are run and whose routes, Services and other objects are read, separated by
+    /// commas; all by default. GatewayClasses and Namespaces are read in any case.
+    #[arg(long, value_name = "NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+
+    /// Address to answer /healthz, /readyz, /metrics, /objects and /fleets on.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin: Option<SocketAddr>,
 }

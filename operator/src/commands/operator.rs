@@ -44,6 +44,7 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         listen,
         service,
         controller_name,
+        watch_namespaces,
         admin,
     } = args;
     let stop = stop_on_signal()?;
@@ -53,7 +54,7 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
     let observations = Observations::new(changed.clone());
     let publications = Publications::default();
 
-    let source = source::Kubernetes::start(client.clone(), changed.clone());
+    let source = source::Kubernetes::start(client.clone(), &watch_namespaces, changed.clone());
     let stores = source.stores();
 
     // Who writes.
@@ -130,17 +131,19 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         metrics,
     };
     tracing::info!(%listen, ?admin, "running");
-    let reconciling = async {
-        source.is_complete().await;
-        tracing::info!("all objects are known");
-        controller.changed.notify_one();
-        controller.run().await;
-    };
-    stop.run_until_cancelled(reconciling).await;
+    stop.run_until_cancelled(reconcile(&source, controller)).await;
     tracing::info!("stopping; gateways go on");
     election.left().await;
     fleet.await.context("the fleet failed")??;
     Ok(())
+}
+
+/// Reconciles for ever, from the moment that all objects are known: what is not there yet would look as if it were gone.
+async fn reconcile(source: &source::Kubernetes, controller: Controller) {
+    source.is_complete().await;
+    tracing::info!("all objects are known");
+    controller.changed.notify_one();
+    controller.run().await;
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

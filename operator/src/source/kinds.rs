@@ -2,9 +2,12 @@
 
 use std::{any::TypeId, borrow::Cow, fmt, sync::Arc};
 
-use k8s_openapi::{ClusterResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    ClusterResourceScope, NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
-    Resource,
+    Api, Client, Resource,
+    core::DeserializeGuard,
     runtime::{
         reflector::{ObjectRef, store::Writer},
         watcher::Event,
@@ -80,7 +83,7 @@ impl Kind {
             name,
             group: K::group(&()),
             version: K::version(&()),
-            namespaced: TypeId::of::<K::Scope>() != TypeId::of::<ClusterResourceScope>(),
+            namespaced: is_namespaced::<K>(),
             name_rule: if matches!(name, "Service" | "Namespace") {
                 NameRule::Label
             } else {
@@ -102,10 +105,32 @@ impl Kind {
     }
 }
 
+/// What a scope of resources says about where to ask for them.
+pub(crate) trait Scope<K> {
+    /// The objects of a namespace, or of the cluster; those of a kind without namespaces are always the cluster's.
+    fn api(client: Client, namespace: Option<&str>) -> Api<K>;
+}
+
+impl<K: Resource<DynamicType = (), Scope = Self>> Scope<K> for NamespaceResourceScope {
+    fn api(client: Client, namespace: Option<&str>) -> Api<K> {
+        match namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        }
+    }
+}
+
+impl<K: Resource<DynamicType = (), Scope = Self>> Scope<K> for ClusterResourceScope {
+    fn api(client: Client, _: Option<&str>) -> Api<K> {
+        Api::all(client)
+    }
+}
+
 /// A kind that has a store.
 pub(crate) trait Stored:
-    Resource<DynamicType = (), Scope: 'static>
+    Resource<DynamicType = (), Scope: Scope<DeserializeGuard<Self>> + 'static>
     + Clone
+    + PartialEq
     + fmt::Debug
     + Serialize
     + DeserializeOwned
@@ -118,6 +143,11 @@ pub(crate) trait Stored:
 
     /// The writing side of its store.
     fn writer(writers: &mut Writers) -> &mut Writer<Self>;
+}
+
+/// Whether objects of a kind live in namespaces.
+pub(crate) fn is_namespaced<K: Stored>() -> bool {
+    TypeId::of::<K::Scope>() != TypeId::of::<ClusterResourceScope>()
 }
 
 macro_rules! stored {

@@ -1,7 +1,7 @@
 //! Objects of a cluster, as its API server tells of them.
 //!
 //! ```text
-//! one watch per kind ──pruned──────────────────────────────────────> stores
+//! one watch per kind, or per kind and namespace ──pruned───────────> stores
 //! Needs of the last outcome ──one watch per Secret and ConfigMap──> stores
 //!                           └─one watch per namespace of pods────> stores
 //! ```
@@ -21,7 +21,8 @@ use tokio::sync::{Notify, watch};
 
 pub use on_demand::OnDemand;
 
-use super::kinds::Stored;
+use self::kind::Progress;
+use super::kinds::{Stored, is_namespaced};
 use crate::stores::{Stores, Writers};
 
 /// Kinds of which only those objects are read that another one refers to or selects among: a cluster has many, and they
@@ -32,9 +33,12 @@ const ON_DEMAND: [&str; 3] = ["Secret", "ConfigMap", "Pod"];
 pub struct Kubernetes {
     stores: Stores,
     on_demand: OnDemand,
-    /// Kinds whose objects are not all known yet.
-    unknown: watch::Receiver<BTreeSet<&'static str>>,
+    /// What is not all known yet.
+    unknown: watch::Receiver<BTreeSet<Part>>,
 }
+
+/// A kind, and the namespace that its objects are in; all of them if absent.
+type Part = (&'static str, Option<String>);
 
 /// Where all watches bring what they see.
 #[derive(Clone)]
@@ -47,8 +51,10 @@ struct Sink {
 
 impl Kubernetes {
     /// Watches every kind, and wakes `changed` whenever an object of any has changed.
+    ///
+    /// Objects of other namespaces than those named are not asked for; if none is, those of all are.
     #[must_use]
-    pub fn start(client: Client, changed: Arc<Notify>) -> Self {
+    pub fn start(client: Client, namespaces: &[String], changed: Arc<Notify>) -> Self {
         let writers = Writers::default();
         let stores = writers.stores();
         let sink = Sink {
@@ -59,7 +65,7 @@ impl Kubernetes {
         let unknown = watch::Sender::new(BTreeSet::new());
         macro_rules! watch_all {
             ($($field:ident: $type:ty = $kind:literal),* $(,)?) => {
-                $( watch_kind::<$type>(&sink, &unknown); )*
+                $( watch_kind::<$type>(&sink, namespaces, &unknown); )*
             };
         }
         with_kinds!(watch_all);
@@ -89,17 +95,24 @@ impl Kubernetes {
     }
 }
 
-fn watch_kind<K: Stored>(sink: &Sink, unknown: &watch::Sender<BTreeSet<&'static str>>) {
+fn watch_kind<K: Stored>(sink: &Sink, namespaces: &[String], unknown: &watch::Sender<BTreeSet<Part>>) {
     if ON_DEMAND.contains(&K::NAME) {
         return;
     }
-    unknown.send_modify(|unknown| {
-        unknown.insert(K::NAME);
-    });
-    let unknown = unknown.clone();
-    tokio::spawn(kind::watch::<K>(sink.clone(), move || {
-        unknown.send_if_modified(|unknown| unknown.remove(K::NAME));
-    }));
+    let mut parts: Vec<Option<String>> = namespaces.iter().cloned().map(Some).collect();
+    if parts.is_empty() || !is_namespaced::<K>() {
+        parts = vec![None];
+    }
+    for namespace in parts {
+        let part = (K::NAME, namespace.clone());
+        unknown.send_modify(|unknown| {
+            unknown.insert(part.clone());
+        });
+        let unknown = unknown.clone();
+        tokio::spawn(kind::watch::<K>(sink.clone(), namespace, move |progress| {
+            unknown.send_if_modified(|unknown| progress == Progress::Complete && unknown.remove(&part));
+        }));
+    }
 }
 
 #[cfg(test)]

@@ -1,24 +1,12 @@
 //! Pods of the namespaces in which somebody selects among them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    pin::pin,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, ResourceExt,
-    runtime::{
-        WatchStreamExt as _,
-        reflector::ObjectRef,
-        watcher::{self, Error, Event, watcher},
-    },
-};
 use operator_core::object::ObjectKey;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::{Sink, backoff::Doubling, on_demand::Known, prune::prune};
+use super::{Sink, kind, on_demand::Known};
 use crate::source::kinds::{ObjectId, Stored as _};
 
 /// The watches of namespaces' pods, each with what ends it.
@@ -54,89 +42,28 @@ impl PodWatches {
             if !keep {
                 watch.abort();
                 self.known.lock().remove(&pods_of(namespace));
-                replace(&self.sink, namespace, Vec::new());
+                let mut writers = self.sink.writers.lock();
+                kind::replace(Pod::writer(&mut writers), Some(namespace), Vec::new());
             }
             keep
         });
         for namespace in needed {
             if !self.watched.contains_key(namespace) {
-                let watch = watch(self.sink.clone(), self.known.clone(), namespace.clone());
+                let watch = self.follow(namespace);
                 self.watched.insert(namespace.clone(), self.running.spawn(watch));
             }
         }
         while self.running.try_join_next().is_some() {}
     }
-}
 
-/// Watches the pods of a namespace for ever.
-async fn watch(sink: Sink, known: Known, namespace: String) {
-    let look = || {
-        known.lock().insert(pods_of(&namespace));
-        sink.changed.notify_one();
-    };
-    let objects = Api::<Pod>::namespaced(sink.client.clone(), &namespace);
-    let mut events = pin!(watcher(objects, watcher::Config::default()).backoff(Doubling::default()));
-    let mut listed = Vec::new();
-    let mut trouble = None;
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::Init) => listed.clear(),
-            Ok(Event::InitApply(mut pod)) => {
-                prune(&mut pod);
-                listed.push(pod);
-            }
-            Ok(Event::InitDone) => {
-                trouble = None;
-                replace(&sink, &namespace, std::mem::take(&mut listed));
-                look();
-            }
-            Ok(Event::Apply(pod)) => put(&sink, pod),
-            Ok(Event::Delete(pod)) => {
-                Pod::writer(&mut sink.writers.lock()).apply_watcher_event(&Event::Delete(pod));
-                sink.changed.notify_one();
-            }
-            // The watch has fallen behind and begins anew; that is how it is.
-            Err(Error::WatchError(status)) if status.code == 410 => {}
-            // What is stored stays. Pods that cannot be read are as good as none: others do not wait for them.
-            Err(error) => {
-                let error = error.to_string();
-                if trouble.as_ref() != Some(&error) {
-                    tracing::warn!(namespace, error, "cannot watch pods");
-                    trouble = Some(error);
-                    look();
-                }
-            }
-        }
+    /// Follows the pods of a namespace for ever. Pods that cannot be read are as good as none: others do not wait for
+    /// them.
+    fn follow(&self, namespace: &str) -> impl Future<Output = ()> + use<> {
+        let (sink, known, pods) = (self.sink.clone(), self.known.clone(), pods_of(namespace));
+        let changed = sink.changed.clone();
+        kind::watch::<Pod>(sink, Some(namespace.to_owned()), move |_| {
+            known.lock().insert(pods.clone());
+            changed.notify_one();
+        })
     }
-}
-
-/// Stores a pod, and wakes whoever waits if something of it is new that anybody reads: most updates of pods are none.
-fn put(sink: &Sink, mut pod: Pod) {
-    prune(&mut pod);
-    let mut writers = sink.writers.lock();
-    let writer = Pod::writer(&mut writers);
-    let stored = writer.as_reader().get(&ObjectRef::from_obj(&pod));
-    if stored.is_none_or(|stored| *stored != pod) {
-        writer.apply_watcher_event(&Event::Apply(pod));
-        sink.changed.notify_one();
-    }
-}
-
-/// Makes these the pods of a namespace.
-fn replace(sink: &Sink, namespace: &str, pods: Vec<Pod>) {
-    let names: BTreeSet<String> = pods.iter().map(ResourceExt::name_any).collect();
-    let mut writers = sink.writers.lock();
-    writers.together(|writers| {
-        let writer = Pod::writer(writers);
-        for stored in writer.as_reader().state() {
-            let is_gone =
-                stored.namespace().as_deref() == Some(namespace) && !names.contains(&stored.name_any());
-            if is_gone {
-                writer.apply_watcher_event(&Event::Delete((*stored).clone()));
-            }
-        }
-        for pod in pods {
-            writer.apply_watcher_event(&Event::Apply(pod));
-        }
-    });
 }

@@ -20,7 +20,7 @@ async fn an_object_that_cannot_be_decoded_hides_no_other_and_a_kind_that_is_not_
             _ => None,
         }
     });
-    let source = Kubernetes::start(client, Arc::default());
+    let source = Kubernetes::start(client, &[], Arc::default());
     timeout(PATIENCE, source.is_complete()).await.unwrap();
     let routes = source.stores().snapshot().http_routes;
     assert_eq!(
@@ -31,7 +31,7 @@ async fn an_object_that_cannot_be_decoded_hides_no_other_and_a_kind_that_is_not_
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_complete_without_gateways() {
-    let source = Kubernetes::start(client(|_| None), Arc::default());
+    let source = Kubernetes::start(client(|_| None), &[], Arc::default());
     assert!(timeout(PATIENCE, source.is_complete()).await.is_err());
 }
 
@@ -50,7 +50,7 @@ async fn only_secrets_that_are_needed_are_read_and_only_as_long() {
             .then(|| list(if is_shop { std::slice::from_ref(&one) } else { &[] }))
     });
     let changed = Arc::new(Notify::new());
-    let source = Kubernetes::start(client, changed.clone());
+    let source = Kubernetes::start(client, &[], changed.clone());
     let on_demand = source.on_demand();
     let secrets = ["shop", "gone", "No name,for=any"].map(|name| ObjectKey::new("default", name));
     let needs = Needs {
@@ -87,7 +87,7 @@ async fn only_pods_of_namespaces_that_are_needed_are_read_and_only_as_long() {
         }
     });
     let changed = Arc::new(Notify::new());
-    let source = Kubernetes::start(client, changed.clone());
+    let source = Kubernetes::start(client, &[], changed.clone());
     let on_demand = source.on_demand();
     let known = || {
         let pods = source.stores().snapshot().pods;
@@ -113,4 +113,24 @@ async fn only_pods_of_namespaces_that_are_needed_are_read_and_only_as_long() {
         }
     };
     timeout(PATIENCE, forgotten).await.unwrap();
+}
+
+#[tokio::test]
+async fn objects_of_other_namespaces_than_those_named_are_not_asked_for() {
+    let client = client(|asked| {
+        let gateway = |namespace: &str| json!({"metadata": {"namespace": namespace, "name": "edge"}, "spec": {"gatewayClassName": "flotilla", "listeners": []}});
+        match asked.path.as_str() {
+            "/apis/gateway.networking.k8s.io/v1/gatewayclasses" => Some(list(&[])),
+            "/apis/gateway.networking.k8s.io/v1/gateways" => panic!("nobody asks for all gateways"),
+            "/apis/gateway.networking.k8s.io/v1/namespaces/shop/gateways" => Some(list(&[gateway("shop")])),
+            "/apis/gateway.networking.k8s.io/v1/namespaces/blog/gateways" => Some(list(&[gateway("blog")])),
+            _ => None,
+        }
+    });
+    let namespaces = ["blog", "shop"].map(str::to_owned);
+    let source = Kubernetes::start(client, &namespaces, Arc::default());
+    timeout(PATIENCE, source.is_complete()).await.unwrap();
+    let gateways = source.stores().snapshot().gateways;
+    let namespaces: Vec<String> = gateways.into_keys().map(|key| key.namespace).collect();
+    assert_eq!(namespaces, ["blog", "shop"]);
 }
