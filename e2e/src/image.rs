@@ -42,7 +42,9 @@ const ACCOUNTS: [(&str, &str); 3] = [
 #[derive(Clone, Debug)]
 pub struct Image {
     reference: String,
-    entrypoint: String,
+    /// The program that runs, and its first arguments.
+    entrypoint: Vec<String>,
+    variables: Vec<String>,
     /// Contents and mode by absolute path.
     files: BTreeMap<String, (Vec<u8>, u32)>,
 }
@@ -56,7 +58,8 @@ impl Image {
         let accounts = ACCOUNTS.map(|(path, contents)| (path.to_owned(), (contents.into(), 0o644)));
         Self {
             reference: format!("{REPOSITORY}/{name}"),
-            entrypoint: entrypoint.to_owned(),
+            entrypoint: vec![entrypoint.to_owned()],
+            variables: vec!["PATH=/usr/bin".to_owned()],
             files: accounts.into(),
         }
     }
@@ -65,6 +68,21 @@ impl Image {
     #[must_use]
     pub fn named(mut self, reference: String) -> Self {
         self.reference = reference;
+        self
+    }
+
+    /// Gives its program arguments that come before those of a pod.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.entrypoint
+            .extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// Sets an environment variable, unless a pod does.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push(format!("{name}={value}"));
         self
     }
 
@@ -102,8 +120,8 @@ impl Image {
             "os": "linux",
             "config": {
                 "User": format!("{USER}:{USER}"),
-                "Env": ["PATH=/usr/bin"],
-                "Entrypoint": [self.entrypoint],
+                "Env": self.variables,
+                "Entrypoint": self.entrypoint,
                 "WorkingDir": "/",
             },
             "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] },
