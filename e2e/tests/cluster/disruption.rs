@@ -126,10 +126,10 @@ async fn no_request_fails_while_the_gateway_is_scaled_up_and_down() -> Result<()
 async fn no_request_fails_while_the_supervisor_is_killed() -> Result<()> {
     beside_others("killed-supervisor", async |setting: &Setting| {
         none_fails(setting, async |_, edge| {
-            let workers = edge.workers().await?;
+            let reloads = edge.reloads().await?;
             kill_supervisors(edge).await?;
             ensure!(
-                edge.workers().await? == workers,
+                edge.reloads().await? == reloads,
                 "NGINX was restarted or reloaded"
             );
             Ok(())

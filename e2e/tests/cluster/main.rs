@@ -7,6 +7,7 @@
 
 mod disruption;
 mod harness;
+mod hostile;
 mod isolation;
 mod lifecycle;
 mod replicas;

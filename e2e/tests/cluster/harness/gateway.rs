@@ -1,7 +1,7 @@
 //! A Gateway that runs in the cluster, and what tests need around it.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -12,7 +12,7 @@ use e2e::{
     load::Load,
     standalone::eventually,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{Kind, Pod, Setting, condition};
@@ -72,17 +72,7 @@ impl Setting {
 
     /// Applies a route of all requests for a host to the echo Service, by way of the Gateway `edge`.
     pub(crate) async fn route(&self, name: &str, host: &str) -> Result<()> {
-        self.apply_value(json!({
-            "apiVersion": "gateway.networking.k8s.io/v1",
-            "kind": "HTTPRoute",
-            "metadata": {"name": name},
-            "spec": {
-                "parentRefs": [{"name": "edge"}],
-                "hostnames": [host],
-                "rules": [{"backendRefs": [{"name": ECHO, "port": 80}]}],
-            },
-        }))
-        .await
+        self.apply_value(route("edge", name, host)).await
     }
 
     /// Runs this many backends that tell what they were asked, as the Service `echo`, and waits until they are ready.
@@ -188,15 +178,30 @@ impl Gateway<'_> {
         self.setting.settled(&self.objects()).await
     }
 
-    /// Its NGINX workers: others after each reload.
-    pub(crate) async fn workers(&self) -> Result<BTreeSet<i32>> {
-        let pods = self.pods().await?;
-        let processes = pods.iter().flat_map(Pod::processes);
-        let workers = processes.filter(|process| process.command_line().starts_with("nginx: worker process"));
-        let workers: BTreeSet<i32> = workers.map(|worker| worker.id()).collect();
-        ensure!(!workers.is_empty(), "no worker of {} is to be seen", self.name);
-        Ok(workers)
+    /// How often NGINX was reloaded in its pods, as the NGINX workers there say themselves.
+    pub(crate) async fn reloads(&self) -> Result<BTreeMap<String, u64>> {
+        let mut reloads = BTreeMap::new();
+        for pod in self.pods().await? {
+            let said = pod.ask_nginx().await?;
+            let number = said.split_whitespace().last().and_then(|word| word.parse().ok());
+            reloads.insert(pod.name, number.with_context(|| format!("NGINX says {said:?}"))?);
+        }
+        Ok(reloads)
     }
+}
+
+/// A route of all requests for a host to the echo Service, by way of a Gateway.
+pub(crate) fn route(gateway: &str, name: &str, host: &str) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": name},
+        "spec": {
+            "parentRefs": [{"name": gateway}],
+            "hostnames": [host],
+            "rules": [{"backendRefs": [{"name": ECHO, "port": 80}]}],
+        },
+    })
 }
 
 /// Waits until a host is served, and says how long that took.

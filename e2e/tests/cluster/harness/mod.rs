@@ -23,7 +23,7 @@ use serde_json::json;
 use tokio::sync::{OnceCell, RwLock};
 
 pub(crate) use self::{
-    gateway::{Gateway, served},
+    gateway::{ECHO, Gateway, route, served},
     objects::{Kind, condition},
     pods::{Pod, Usage},
 };
@@ -54,7 +54,12 @@ pub(crate) async fn beside_others(name: &str, test: impl AsyncFnOnce(&Setting) -
 /// Runs a test in a namespace of this name while no other runs.
 pub(crate) async fn alone(name: &str, test: impl AsyncFnOnce(&Setting) -> Result<()>) -> Result<()> {
     let _turn = TURN.write().await;
-    run(name, test).await
+    let outcome = run(name, test).await;
+    if outcome.is_err() {
+        // Whatever it has done to the operator, the next test is not to suffer.
+        Cluster::expect_running()?.install::<&str>(&[])?;
+    }
+    outcome
 }
 
 /// A number from the environment, for tests whose full length is too long for every change.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use futures::TryStreamExt as _;
 use kube::{
     Api, ResourceExt as _,
-    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::GroupVersionKind,
     runtime::watcher::watch_object,
 };
@@ -134,6 +134,13 @@ impl Objects {
         let list = self.api.list(&ListParams::default().labels(labels)).await?;
         let values = list.items.iter().map(serde_json::to_value);
         Ok(values.collect::<Result<_, _>>()?)
+    }
+
+    /// Creates an object, and returns what became of it.
+    pub(crate) async fn create(&self, object: Value) -> Result<Value> {
+        let object = serde_json::from_value(object)?;
+        let created = self.api.create(&PostParams::default(), &object).await?;
+        Ok(serde_json::to_value(created)?)
     }
 
     /// Merges a patch into an object.

@@ -1,16 +1,20 @@
 //! Pods: their processes on this machine, and what they use.
 
-use std::{fs, net::IpAddr, time::Duration};
+use std::{fmt, fs, net::IpAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use e2e::process::Process;
 use hyper::Request;
 use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+};
 
 use super::{Kind, Setting};
 
 /// A pod of the cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pod {
     pub(crate) name: String,
     pub(crate) address: IpAddr,
@@ -26,6 +30,13 @@ pub(crate) struct Usage {
     pub(crate) memory: u64,
 }
 
+impl fmt::Display for Usage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = self.memory / 1024 / 1024;
+        write!(formatter, "{mib} MiB, {:.1?} of processor time", self.processor)
+    }
+}
+
 impl Setting {
     /// Pods with labels that run and are not told to stop, in order of name.
     pub(crate) async fn pods(&self, namespace: &str, labels: &str) -> Result<Vec<Pod>> {
@@ -38,7 +49,7 @@ impl Setting {
 
     /// What a pod has used until now.
     pub(crate) async fn usage(&self, pod: &Pod) -> Result<Usage> {
-        let nodes = self.namespace(Kind::new("v1", "Node")).list("").await?;
+        let nodes = self.everywhere(Kind::new("v1", "Node")).list("").await?;
         for node in nodes.iter().filter_map(|node| node["metadata"]["name"].as_str()) {
             let path = format!("/api/v1/nodes/{node}/proxy/stats/summary?only_cpu_and_memory=true");
             let summary: Value = self.client.request(Request::get(path).body(Vec::new())?).await?;
@@ -85,6 +96,27 @@ impl Pod {
             })
             .filter_map(Process::with_id)
             .collect()
+    }
+
+    /// The folder of a gateway's pod, as this machine sees it.
+    pub(crate) fn gateway_folder(&self) -> Result<PathBuf> {
+        let processes = self.processes_of("flotilla-agent init");
+        let process = processes.first();
+        let process = process.with_context(|| format!("{} runs no agent", self.name))?;
+        Ok(format!("/proc/{}/root/var/lib/flotilla", process.id()).into())
+    }
+
+    /// What an NGINX worker of a gateway says of itself: its process id, the version that it serves, and how often NGINX
+    /// was reloaded.
+    pub(crate) async fn ask_nginx(&self) -> Result<String> {
+        let socket = self.gateway_folder()?.join("nginx.sock");
+        let mut stream = UnixStream::connect(&socket)
+            .await
+            .with_context(|| format!("cannot connect to {}", socket.display()))?;
+        stream.write_all(b"GET /version HTTP/1.0\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer.lines().last().unwrap_or_default().to_owned())
     }
 
     /// Those of its processes whose command line has these words.
