@@ -1,5 +1,6 @@
 //! That the types lose nothing: of objects as people write them, and of every object that upstream's schemas admit.
 
+mod documentation;
 mod examples;
 mod schemas;
 
