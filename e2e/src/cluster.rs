@@ -33,7 +33,7 @@ use clap::Subcommand;
 
 pub use self::release::{NAMESPACE, RELEASE};
 use self::{node::Node, programs::Programs};
-use crate::command::output;
+use crate::{command::output, go::Go};
 
 /// GPUs that the nodes say they have, for pods that ask for one. There is nothing behind them.
 const GPUS: &str = r#"{"status":{"capacity":{"nvidia.com/gpu":"8"},"allocatable":{"nvidia.com/gpu":"8"}}}"#;
@@ -147,6 +147,15 @@ impl Cluster {
         phases.end("DNS ready");
         phases.all("the cluster is up: cargo xtask cluster shell");
         Ok(cluster)
+    }
+
+    /// Whether a cluster is up, or could be: the error says what it takes.
+    pub fn is_possible() -> Result<()> {
+        if Self::running()?.is_some() || kind::is_available() {
+            return Ok(());
+        }
+        node::is_possible()?;
+        Go::find().map(drop).context("a cluster is compiled with Go")
     }
 
     /// The cluster if it is up.

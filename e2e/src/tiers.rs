@@ -16,9 +16,14 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::{
+    cluster::Cluster,
+    conformance, image,
     nginx::{self, Origin},
     workspace,
 };
+
+/// The profile of the conformance suite that every change has to keep.
+const PROFILE: &str = "GATEWAY-HTTP";
 
 /// Runs all tiers, one after the other. Failure when one of them fails; with `require_all`, also when one cannot
 /// run. The last line says how many tests went how.
@@ -65,6 +70,7 @@ pub fn test(require_all: bool) -> Result<ExitCode> {
         benches if benches.is_empty() => Ok(Counts::default()),
         benches => cargo_test(&benches, None),
     }));
+    tiers.extend(in_cluster());
 
     println!();
     for tier in &tiers {
@@ -84,6 +90,33 @@ pub fn test(require_all: bool) -> Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Everything that takes a cluster. One that was up before is left up.
+fn in_cluster() -> Vec<Tier> {
+    if let Err(error) = Cluster::is_possible() {
+        let skipped = Counts::skipped_because(format!("{error:#}"));
+        return vec![tier("cluster", || Ok(skipped))];
+    }
+    let was_up = matches!(Cluster::running(), Ok(Some(_)));
+    let mut tiers = vec![
+        tier("cluster up", || Cluster::up().map(|_| Counts::one_passed())),
+        tier("images", || {
+            image::make(image::Options::default()).map(|()| Counts::one_passed())
+        }),
+        tier("cluster", || cargo_test(&["--test", "cluster"], None)),
+        tier("conformance", || {
+            let passes = conformance::passes(&conformance::Options::profile(PROFILE))?;
+            ensure!(passes, "the suite failed with {PROFILE}");
+            Ok(Counts::one_passed())
+        }),
+    ];
+    if !was_up {
+        tiers.push(tier("cluster down", || {
+            Cluster::down().map(|()| Counts::one_passed())
+        }));
+    }
+    tiers
 }
 
 /// What a tier did.
@@ -144,6 +177,13 @@ impl fmt::Display for Tier {
 }
 
 impl Counts {
+    fn one_passed() -> Self {
+        Self {
+            passed: 1,
+            ..Self::default()
+        }
+    }
+
     fn skipped_because(reason: String) -> Self {
         Self {
             skipped: 1,
@@ -203,10 +243,7 @@ fn check(arguments: &[&str], component: &str) -> Result<Counts> {
         .status()
         .context("cannot start cargo")?;
     ensure!(status.success(), "cargo {} failed", arguments.join(" "));
-    Ok(Counts {
-        passed: 1,
-        ..Counts::default()
-    })
+    Ok(Counts::one_passed())
 }
 
 /// Runs tests of the workspace, passing on what they write, and counts them.
@@ -257,6 +294,8 @@ struct Package {
 struct Target {
     name: String,
     kind: Vec<String>,
+    /// Whether `cargo test` runs it without being asked for it by name; so it is with what needs no cluster.
+    test: bool,
 }
 
 impl Targets {
@@ -287,7 +326,8 @@ impl Targets {
         let option = if kind == "bench" { "--bench" } else { "--test" };
         let packages = self.0.iter().filter(|package| wanted(&package.name));
         let targets = packages.flat_map(|package| &package.targets);
-        let targets = targets.filter(|target| target.kind.iter().any(|its| its == kind));
+        let targets = targets
+            .filter(|target| (target.test || kind != "test") && target.kind.iter().any(|its| its == kind));
         targets
             .flat_map(|target| [option, target.name.as_str()])
             .collect()

@@ -68,12 +68,18 @@ pub(super) fn kubeconfig() -> PathBuf {
     folder().join("pki/admin.kubeconfig")
 }
 
-/// Sees to it that the machine can run a node; installs Debian packages that it lacks.
-pub(super) fn prepare() -> Result<()> {
+/// Whether this user can run a node at all.
+pub(super) fn is_possible() -> Result<()> {
     ensure!(
         geteuid().is_root(),
         "without Docker and kind, a cluster takes root: namespaces, mounts and control groups of its own"
     );
+    Ok(())
+}
+
+/// Sees to it that the machine can run a node; installs Debian packages that it lacks.
+pub(super) fn prepare() -> Result<()> {
+    is_possible()?;
     let lacking = PACKAGES.into_iter().filter(|(file, _)| !Path::new(file).exists());
     let packages: Vec<&str> = lacking.map(|(_, package)| package).collect();
     if packages.is_empty() {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How images are made.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Options {
     /// Build the binaries as users get them, which takes minutes; measure with these alone
     #[arg(long)]
