@@ -1,0 +1,320 @@
+//! The request's half of an exchange: asking the picker while the body arrives.
+
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Request, Response,
+    header::{CONTENT_LENGTH, HOST},
+    request,
+    uri::PathAndQuery,
+};
+use http_body::Body;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    call::{self, Call},
+    connections::{self, Connections},
+    destination::endpoints,
+    exchange::{Choice, Exchange, Violation},
+    held::{BoxError, Held, Unreadable},
+    message::{self, HttpHeaders, Metadata},
+    mutation, request_id,
+    respond::Consulted,
+};
+use crate::proxy::settings::Settings;
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Asked<B> {
+    /// It goes to an endpoint.
+    Chosen(Box<Chosen<B>>),
+    /// The picker answers it.
+    Answer(Response<Bytes>),
+}
+
+/// Where a request goes, and how.
+#[derive(Debug)]
+pub struct Chosen<B> {
+    /// Members of the pool, in order of preference; not empty.
+    pub endpoints: Vec<SocketAddr>,
+    /// With the headers and the body that the picker gave it.
+    pub request: Request<Held<B>>,
+    /// For the response.
+    pub consulted: Consulted,
+}
+
+/// Why a request goes nowhere.
+#[derive(Debug)]
+pub enum Refused<B> {
+    /// The picker has failed. This is the request as it came, to go on without a picker.
+    Failed {
+        failure: Failure,
+        request: Box<Request<Held<B>>>,
+    },
+    /// The body is longer than a picker may look at, which is answered with 413.
+    TooLong,
+    /// The client's body cannot be read.
+    Client { source: BoxError },
+}
+
+/// What a picker has failed in.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("cannot call a picker")]
+    Connect {
+        #[from]
+        source: connections::Error,
+    },
+    #[error("the call of the picker failed")]
+    Call {
+        #[from]
+        source: call::Error,
+    },
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    #[error("the picker takes too long to choose")]
+    Timeout,
+    #[error("the picker chose {0:?}, of which nothing is a ready endpoint of the pool")]
+    Strangers(String),
+}
+
+/// What a request is asked with.
+#[derive(Debug)]
+pub struct Question<'a> {
+    pub settings: &'a Settings,
+    /// What the picker may choose from; none for the whole pool.
+    pub subset: Option<Metadata>,
+}
+
+/// Asks a picker where a request goes, and waits for all that it says of headers and body.
+///
+/// The picker's time begins when it was shown the whole body. Where the call breaks before the picker said anything, it
+/// is asked once more on another connection.
+pub async fn ask<B>(
+    connections: &Connections,
+    question: &Question<'_>,
+    request: Request<B>,
+    is_member: impl Fn(&SocketAddr) -> bool,
+) -> Result<Asked<B>, Refused<B>>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    let (mut head, body) = request.into_parts();
+    request_id::ensure(&mut head.headers);
+    let mut body = Held::new(body);
+    if !body.is_length_known() {
+        // A body that turns out empty is none to pickers.
+        read(&mut body, question).await?;
+    }
+    let mut tried = None;
+    let failure = loop {
+        let (call, connection) = match connections.call(tried.as_ref()).await {
+            Ok(call) => call,
+            Err(source) => break Failure::Connect { source },
+        };
+        let mut asking = Asking::new(call, question, &mut body);
+        let chosen = asking.choose(&head, question.settings).await;
+        let is_heard = asking.is_heard;
+        let Asking { call, exchange, .. } = asking;
+        match chosen {
+            Ok(Choice::Answer(response)) => {
+                call.finish();
+                return Ok(Asked::Answer(response));
+            }
+            Ok(Choice::Endpoints {
+                list,
+                mutations,
+                body: returned,
+            }) => {
+                let endpoints = endpoints(&list, is_member);
+                if endpoints.is_empty() {
+                    break Failure::Strangers(list);
+                }
+                for mutation in mutations {
+                    mutation::apply(mutation, &mut head.headers);
+                }
+                let body = Held::whole(returned, body.take_trailers());
+                frame(&mut head.headers, &body);
+                return Ok(Asked::Chosen(Box::new(Chosen {
+                    endpoints,
+                    request: Request::from_parts(head, body),
+                    consulted: Consulted::new(exchange, call, question.settings),
+                })));
+            }
+            Err(Interruption::Failed(Failure::Call { source }))
+                if source.is_broken() && !is_heard && tried.is_none() =>
+            {
+                tried = Some(connection);
+            }
+            Err(Interruption::Failed(failure)) => break failure,
+            Err(Interruption::Unreadable(unreadable)) => return Err(unreadable.into()),
+        }
+    };
+    let request = Box::new(Request::from_parts(head, body));
+    Err(Refused::Failed { failure, request })
+}
+
+/// Reads the first of a body, or its end.
+async fn read<B>(body: &mut Held<B>, question: &Question<'_>) -> Result<(), Unreadable>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    while body.chunks().is_empty() && !body.is_read() {
+        poll_fn(|context| body.poll_read(context, question.settings.request_buffer)).await?;
+    }
+    Ok(())
+}
+
+/// Sets the length of a body that the picker may have changed.
+fn frame<B>(headers: &mut HeaderMap, body: &Held<B>) {
+    headers.remove(CONTENT_LENGTH);
+    if !body.chunks().is_empty() && !body.has_trailers() {
+        headers.insert(CONTENT_LENGTH, body.length().into());
+    }
+}
+
+/// One call about a request.
+struct Asking<'a, B> {
+    call: Call,
+    exchange: Exchange,
+    body: &'a mut Held<B>,
+    /// Chunks that the picker was shown.
+    shown: usize,
+    is_end_shown: bool,
+    /// Whether the picker has said anything.
+    is_heard: bool,
+}
+
+/// Why a call brought no choice.
+enum Interruption {
+    Failed(Failure),
+    Unreadable(Unreadable),
+}
+
+impl<'a, B> Asking<'a, B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    fn new(call: Call, question: &Question<'_>, body: &'a mut Held<B>) -> Self {
+        Self {
+            call,
+            exchange: Exchange::new(question.subset.clone(), question.settings.request_buffer),
+            body,
+            shown: 0,
+            is_end_shown: false,
+            is_heard: false,
+        }
+    }
+
+    async fn choose(&mut self, head: &request::Parts, settings: &Settings) -> Result<Choice, Interruption> {
+        let is_all = self.body.is_read() && self.body.chunks().is_empty();
+        self.is_end_shown = is_all;
+        let message = self.exchange.show_request(http_headers(head, is_all));
+        self.call.send(&message, false);
+        let mut timeout = pin!(sleep(settings.picker_timeout));
+        let mut is_timed = false;
+        poll_fn(|context| {
+            loop {
+                if let Poll::Ready(choice) = self.poll_picker(context) {
+                    return Poll::Ready(choice.map_err(Interruption::Failed));
+                }
+                match self.poll_show(context, settings) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(unreadable)) => {
+                        return Poll::Ready(Err(Interruption::Unreadable(unreadable)));
+                    }
+                    Poll::Pending => break,
+                }
+            }
+            if self.is_end_shown && !is_timed {
+                is_timed = true;
+                timeout.as_mut().reset(Instant::now() + settings.picker_timeout);
+            }
+            if is_timed && timeout.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(Interruption::Failed(Failure::Timeout)));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Takes what the picker has sent, until it has chosen.
+    fn poll_picker(&mut self, context: &mut Context<'_>) -> Poll<Result<Choice, Failure>> {
+        loop {
+            if let Some(choice) = self.exchange.choice() {
+                return Poll::Ready(choice.map_err(Failure::from));
+            }
+            if self.exchange.is_gone() {
+                // What is left of the body goes on as it is.
+                return Poll::Pending;
+            }
+            match ready!(self.call.poll_message(context))? {
+                Some(message) => {
+                    self.is_heard = true;
+                    self.exchange.take(message)?;
+                }
+                None => self.exchange.end(),
+            }
+        }
+    }
+
+    /// Shows the picker one chunk more, or reads one; pending when there is none or all were shown.
+    fn poll_show(&mut self, context: &mut Context<'_>, settings: &Settings) -> Poll<Result<(), Unreadable>> {
+        if self.is_end_shown {
+            return Poll::Pending;
+        }
+        ready!(self.call.poll_writable(context));
+        let chunks = self.body.chunks();
+        let chunk = match chunks.get(self.shown) {
+            Some(chunk) => chunk.clone(),
+            // The end came later than the last chunk.
+            None if self.body.is_read() => Bytes::new(),
+            None => return self.body.poll_read(context, settings.request_buffer),
+        };
+        self.is_end_shown = self.body.is_read() && self.shown + 1 >= chunks.len();
+        self.shown += 1;
+        if let Some(message) = self.exchange.show_request_chunk(chunk, self.is_end_shown) {
+            self.call.send(&message, false);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<B> From<Unreadable> for Refused<B> {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::TooLong => Self::TooLong,
+            Unreadable::Source { source } => Self::Client { source },
+        }
+    }
+}
+
+/// The head of a request, as pickers see it.
+fn http_headers(head: &request::Parts, end_of_stream: bool) -> HttpHeaders {
+    let host = head.headers.get(HOST).map(HeaderValue::as_bytes);
+    let authority = host.or_else(|| Some(head.uri.authority()?.as_str().as_bytes()));
+    let scheme = head.headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
+    let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let pseudo = [
+        (":method", head.method.as_str().as_bytes()),
+        (
+            ":scheme",
+            scheme.filter(|scheme| *scheme == b"https").unwrap_or(b"http"),
+        ),
+        (":authority", authority.unwrap_or_default()),
+        (":path", path.as_bytes()),
+    ];
+    HttpHeaders {
+        headers: Some(message::header_map(pseudo, &head.headers)),
+        end_of_stream,
+    }
+}

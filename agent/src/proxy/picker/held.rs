@@ -1,0 +1,181 @@
+//! A request's body, of which we hold what was read.
+
+use std::{
+    mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use super::message::LONGEST_CHUNK;
+
+/// Any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a body cannot be held.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    #[error("the request's body is too long")]
+    TooLong,
+    #[error("cannot read the request's body")]
+    Source { source: BoxError },
+}
+
+/// The beginning of a body, or all of it, and what comes then.
+#[derive(Debug)]
+pub struct Held<B> {
+    /// Not empty and at most [`LONGEST_CHUNK`] long while they are read; taken from the front by the next reader.
+    chunks: Vec<Bytes>,
+    /// Chunks that the next reader has taken.
+    taken: usize,
+    /// Bytes of the chunks that it has not.
+    length: usize,
+    trailers: Option<HeaderMap>,
+    /// What was not read yet; none when all was.
+    rest: Option<B>,
+}
+
+impl<B> Held<B> {
+    /// A body that has been read.
+    #[must_use]
+    pub fn whole(chunks: Vec<Bytes>, trailers: Option<HeaderMap>) -> Self {
+        Self {
+            length: chunks.iter().map(Bytes::len).sum(),
+            chunks,
+            taken: 0,
+            trailers,
+            rest: None,
+        }
+    }
+
+    /// What was read.
+    #[must_use]
+    pub fn chunks(&self) -> &[Bytes] {
+        &self.chunks
+    }
+
+    /// Bytes of what was read.
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Whether all was read.
+    #[must_use]
+    pub const fn is_read(&self) -> bool {
+        self.rest.is_none()
+    }
+
+    /// Whether trailers were read.
+    #[must_use]
+    pub const fn has_trailers(&self) -> bool {
+        self.trailers.is_some()
+    }
+
+    /// The trailers, if they were read.
+    pub const fn take_trailers(&mut self) -> Option<HeaderMap> {
+        self.trailers.take()
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Held<B>
+where
+    B::Error: Into<BoxError>,
+{
+    /// A body of which nothing was read yet.
+    #[must_use]
+    pub fn new(body: B) -> Self {
+        Self {
+            chunks: Vec::new(),
+            taken: 0,
+            length: 0,
+            trailers: None,
+            rest: Some(body).filter(|body| !body.is_end_stream() && body.size_hint().exact() != Some(0)),
+        }
+    }
+
+    /// Whether it is known if anything comes, before it was read.
+    #[must_use]
+    pub fn is_length_known(&self) -> bool {
+        self.rest
+            .as_ref()
+            .is_none_or(|rest| rest.size_hint().exact().is_some())
+    }
+
+    /// Reads what comes next, unless more than some bytes would be held.
+    pub fn poll_read(&mut self, context: &mut Context<'_>, most: usize) -> Poll<Result<(), Unreadable>> {
+        let Some(rest) = &mut self.rest else {
+            return Poll::Ready(Ok(()));
+        };
+        let frame = ready!(Pin::new(&mut *rest).poll_frame(context)).transpose();
+        let frame = frame.map_err(|source| Unreadable::Source {
+            source: source.into(),
+        })?;
+        let is_last = frame.as_ref().is_none_or(Frame::is_trailers) || rest.is_end_stream();
+        match frame.map(Frame::into_data) {
+            Some(Ok(mut data)) => {
+                self.length += data.len();
+                if self.length > most {
+                    return Poll::Ready(Err(Unreadable::TooLong));
+                }
+                while !data.is_empty() {
+                    let chunk = data.split_to(data.len().min(LONGEST_CHUNK));
+                    self.chunks.push(chunk);
+                }
+            }
+            Some(Err(frame)) => self.trailers = frame.into_trailers().ok(),
+            None => {}
+        }
+        if is_last {
+            self.rest = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Held<B>
+where
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        if let Some(chunk) = this.chunks.get_mut(this.taken) {
+            let chunk = mem::take(chunk);
+            this.taken += 1;
+            this.length -= chunk.len();
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        match &mut this.rest {
+            Some(rest) => Pin::new(rest).poll_frame(context).map_err(Into::into),
+            None => Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let is_taken = self.taken == self.chunks.len() && self.trailers.is_none();
+        is_taken && self.rest.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held = self.length as u64;
+        let rest = self
+            .rest
+            .as_ref()
+            .map_or(SizeHint::with_exact(0), Body::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(held));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(held));
+        }
+        hint
+    }
+}

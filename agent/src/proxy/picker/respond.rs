@@ -1,0 +1,391 @@
+//! The response's half of an exchange: on its way to the client through the picker, or past it once it is gone.
+
+use std::{
+    future::{Future as _, poll_fn},
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+    response,
+};
+use http_body::{Body, Frame};
+use tokio::time::{Instant, Sleep, sleep};
+use tracing::{debug, warn};
+
+use super::{
+    call::Call,
+    exchange::Exchange,
+    held::BoxError,
+    message::{self, HttpHeaders, LONGEST_CHUNK, ProcessingRequest},
+    mutation,
+};
+use crate::{causes, proxy::settings::Settings};
+
+/// How long a response waits for a picker that owes an answer. Pickers answer within milliseconds; one that does not has
+/// no say any more.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// An exchange of which the response is to come. Dropping it breaks it off.
+#[derive(Debug)]
+pub struct Consulted {
+    exchange: Exchange,
+    call: Option<Call>,
+    windows: Windows,
+}
+
+/// Bytes that may wait for the picker.
+#[derive(Clone, Copy, Debug)]
+struct Windows {
+    /// While it has answered nothing: some want to see all of it first.
+    silent: usize,
+    /// Once it answers as it is shown.
+    answering: usize,
+}
+
+/// What the client gets.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
+pub enum Responded<B> {
+    /// The endpoint's response, as the picker wants it.
+    Response(Response<Passing<B>>),
+    /// The picker's own.
+    Answer(Response<Bytes>),
+}
+
+/// Why a response ends in the middle.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the endpoint broke off the response")]
+    Endpoint { source: BoxError },
+    #[error("the picker broke off the response with status {0}")]
+    Picker(StatusCode),
+}
+
+impl Consulted {
+    pub(super) fn new(exchange: Exchange, call: Call, settings: &Settings) -> Self {
+        let call = if exchange.is_gone() {
+            call.finish();
+            None
+        } else {
+            Some(call)
+        };
+        Self {
+            exchange,
+            call,
+            windows: Windows {
+                silent: settings.request_buffer.max(settings.response_buffer),
+                answering: settings.response_buffer,
+            },
+        }
+    }
+
+    /// Shows the picker the head of a response and who sent it, and waits a little for what it makes of it.
+    pub async fn respond<B>(mut self, response: Response<B>, served: SocketAddr) -> Responded<B>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<BoxError>,
+    {
+        let (mut head, body) = response.into_parts();
+        let is_empty = body.is_end_stream();
+        let message = self
+            .exchange
+            .show_response(http_headers(&head, is_empty), message::served(served.to_string()));
+        if let (Some(call), Some(message)) = (&mut self.call, message) {
+            call.send(&message, is_empty);
+        }
+        let mut passing = Passing::new(self, body, is_event_stream(&head.headers));
+        poll_fn(|context| passing.poll_head(context)).await;
+        if let Some(answer) = passing.exchange.answer() {
+            passing.finish();
+            return Responded::Answer(answer);
+        }
+        for mutation in passing.exchange.response_mut().mutations() {
+            mutation::apply(mutation, &mut head.headers);
+        }
+        if !is_empty && (passing.call.is_some() || passing.exchange.response().body.is_answered()) {
+            // The body may become another one.
+            head.headers.remove(CONTENT_LENGTH);
+        }
+        passing.finish_if_over();
+        Responded::Response(Response::from_parts(head, passing))
+    }
+
+    /// Shows the picker that the connection changes its protocol; the exchange lasts as long as the connection does.
+    pub fn switch(&mut self, head: &response::Parts, served: SocketAddr) {
+        let message = self
+            .exchange
+            .show_response(http_headers(head, false), message::served(served.to_string()));
+        if let (Some(call), Some(message)) = (&mut self.call, message) {
+            call.send(&message, false);
+        }
+    }
+
+    /// Ends an exchange whose response ended elsewhere.
+    pub fn finish(mut self) {
+        let message = self.exchange.show_response_chunk(Bytes::new(), true);
+        if let Some(mut call) = self.call {
+            if let Some(message) = message {
+                call.send(&message, true);
+            }
+            call.finish();
+        }
+    }
+}
+
+/// The body of a response, on its way through the picker. Dropping it breaks off the exchange.
+#[derive(Debug)]
+pub struct Passing<B> {
+    exchange: Exchange,
+    /// None once the picker has no say any more.
+    call: Option<Call>,
+    windows: Windows,
+    source: B,
+    is_source_ended: bool,
+    /// Whether each chunk is awaited by someone.
+    is_event_stream: bool,
+    /// When our patience ends; not set while the picker owes nothing that anyone waits for.
+    deadline: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl<B> Passing<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    fn new(consulted: Consulted, source: B, is_event_stream: bool) -> Self {
+        let Consulted {
+            exchange,
+            call,
+            windows,
+        } = consulted;
+        Self {
+            exchange,
+            call,
+            windows,
+            is_source_ended: source.is_end_stream(),
+            source,
+            is_event_stream,
+            deadline: None,
+            timer: Box::pin(sleep(PATIENCE)),
+        }
+    }
+
+    /// Ready when the picker has said what becomes of the head, or has no say in it.
+    fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+        loop {
+            self.hear(context);
+            if self.exchange.has_answer() || self.exchange.response().are_headers_answered {
+                self.deadline = None;
+                return Poll::Ready(());
+            }
+            // The body need not wait for the head. If the endpoint breaks off, the next poll says so.
+            if let Poll::Ready(Ok(())) = self.show(context) {
+                continue;
+            }
+            self.deadline = Some(deadline);
+            ready!(self.poll_deadline(context, deadline));
+            self.lose();
+        }
+    }
+
+    /// Takes what the picker has sent, as long as not too much waits for the client.
+    fn hear(&mut self, context: &mut Context<'_>) {
+        while let Some(call) = &mut self.call
+            && !self.exchange.has_answer()
+            && self.exchange.response().body.ready() <= self.windows.answering
+        {
+            match call.poll_message(context) {
+                Poll::Ready(Ok(Some(message))) => {
+                    self.deadline = None;
+                    if let Err(violation) = self.exchange.take(message) {
+                        warn!(
+                            error = &violation as &dyn std::error::Error,
+                            "picker is left out of the response"
+                        );
+                        self.call = None;
+                    }
+                }
+                Poll::Ready(Ok(None)) => {
+                    self.exchange.end();
+                    self.finish();
+                }
+                Poll::Ready(Err(error)) => {
+                    warn!(error = causes::sentence(&error), "picker has left the response");
+                    self.lose();
+                }
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    /// Shows the picker what the endpoint has sent next; pending while either of them has to be waited for.
+    fn show(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.is_source_ended || self.is_full() {
+            return Poll::Pending;
+        }
+        if let Some(call) = &mut self.call {
+            ready!(call.poll_writable(context));
+        }
+        let frame = ready!(Pin::new(&mut self.source).poll_frame(context)).transpose();
+        let frame = frame.map_err(|source| Error::Endpoint {
+            source: source.into(),
+        })?;
+        self.is_source_ended = frame.is_none() || self.source.is_end_stream();
+        match frame.map(Frame::into_data) {
+            Some(Ok(mut data)) => {
+                while data.len() > LONGEST_CHUNK {
+                    let chunk = data.split_to(LONGEST_CHUNK);
+                    self.show_chunk(chunk, false);
+                }
+                if !data.is_empty() || self.is_source_ended {
+                    self.show_chunk(data, self.is_source_ended);
+                }
+            }
+            Some(Err(frame)) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    self.is_source_ended = true;
+                    let message = self.exchange.show_response_trailers(trailers);
+                    self.send(message, true);
+                }
+            }
+            None => self.show_chunk(Bytes::new(), true),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn show_chunk(&mut self, chunk: Bytes, is_last: bool) {
+        let message = self.exchange.show_response_chunk(chunk, is_last);
+        self.send(message, is_last);
+    }
+
+    fn send(&mut self, message: Option<ProcessingRequest>, is_last: bool) {
+        if let (Some(call), Some(message)) = (&mut self.call, message) {
+            call.send(&message, is_last);
+        }
+    }
+
+    /// Ready when the picker owes an answer that someone has waited for long enough.
+    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let is_awaited = self.is_event_stream || self.is_source_ended || self.is_full();
+        if self.call.is_none() || !is_awaited || !self.exchange.response().is_waiting() {
+            self.deadline = None;
+            return Poll::Pending;
+        }
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+        self.poll_deadline(context, deadline)
+    }
+
+    /// Ready at a time. The timer is left as it was while it fires before that: most deadlines are never met.
+    fn poll_deadline(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        loop {
+            if self.timer.deadline() > deadline || self.timer.is_elapsed() {
+                self.timer.as_mut().reset(deadline);
+            }
+            ready!(self.timer.as_mut().poll(context));
+            if deadline <= self.timer.deadline() {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// Whether as much waits for the picker as may.
+    fn is_full(&self) -> bool {
+        let body = &self.exchange.response().body;
+        let window = if body.is_answered() {
+            self.windows.answering
+        } else {
+            self.windows.silent
+        };
+        self.call.is_some() && body.unanswered() >= window
+    }
+
+    /// Whether nothing is left for the client.
+    fn is_over(&self) -> bool {
+        let response = self.exchange.response();
+        response.is_complete() && response.body.ready() == 0 && !response.has_trailers()
+    }
+
+    /// Goes on without the picker.
+    fn lose(&mut self) {
+        self.exchange.lose();
+        self.call = None;
+    }
+
+    /// Ends the call in good order.
+    fn finish(&mut self) {
+        if let Some(call) = self.call.take() {
+            call.finish();
+        }
+    }
+
+    /// Ends the call if nothing is left for the client, who may not ask again.
+    fn finish_if_over(&mut self) {
+        if self.is_over() {
+            self.finish();
+        }
+    }
+}
+
+impl<B> Body for Passing<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        loop {
+            this.hear(context);
+            if let Some(answer) = this.exchange.answer() {
+                this.finish();
+                return Poll::Ready(Some(Err(Error::Picker(answer.status()))));
+            }
+            if let Some(chunk) = this.exchange.response_mut().body.take_ready() {
+                this.finish_if_over();
+                return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            }
+            if this.exchange.response().is_complete() {
+                let trailers = this.exchange.response_mut().trailers();
+                this.finish();
+                return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+            }
+            if this.show(context)?.is_ready() {
+                continue;
+            }
+            ready!(this.poll_patience(context));
+            debug!("picker takes too long with the response");
+            this.lose();
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over()
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type.is_some_and(|content_type| content_type.starts_with(b"text/event-stream"))
+}
+
+/// The head of a response, as pickers see it.
+fn http_headers(head: &response::Parts, end_of_stream: bool) -> HttpHeaders {
+    let pseudo = [(":status", head.status.as_str().as_bytes())];
+    HttpHeaders {
+        headers: Some(message::header_map(pseudo, &head.headers)),
+        end_of_stream,
+    }
+}
