@@ -104,11 +104,10 @@ async fn healthz(State(control): State<Control>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn metrics(State(control): State<Control>) -> impl IntoResponse {
+async fn metrics(State(control): State<Control>) -> Result<impl IntoResponse, StatusCode> {
     // See <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    (
-        [(header::CONTENT_TYPE, content_type)],
-        control.shared.metrics.text(),
-    )
+    let text = control.shared.metrics.text();
+    let text = text.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([(header::CONTENT_TYPE, content_type)], text))
 }

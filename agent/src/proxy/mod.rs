@@ -15,11 +15,24 @@
 //!
 //! Read [`server`] first, then [`leg`].
 
+pub mod body;
+pub mod consult;
 pub mod control;
+pub mod headers;
+pub mod journey;
+pub mod leg;
 pub mod metrics;
+pub mod picker;
+pub mod refusal;
+pub mod replay;
 pub mod server;
+pub mod settings;
+pub mod source;
 pub mod table;
 pub mod thread;
+pub mod tls;
+pub mod upgrade;
+pub mod upstream;
 
 use std::{fs, io, num::NonZero, path::PathBuf, sync::Arc, thread::available_parallelism, time::Duration};
 

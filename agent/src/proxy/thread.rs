@@ -1,13 +1,19 @@
 //! A thread that serves one socket: its runtime and the orders it takes.
 
-use std::{os::unix::net::UnixListener, path::Path, rc::Rc, sync::Arc, thread, time::Duration};
+use std::{os::unix::net, path::Path, rc::Rc, sync::Arc, thread, time::Duration};
 
 use tokio::{
+    net::UnixListener,
+    select,
     sync::{mpsc, oneshot},
-    task::LocalSet,
+    task::{LocalSet, spawn_local},
+    time::interval,
 };
 
 use super::{Error, listen, metrics::Metrics, server::Server, table::Table};
+
+/// How often connections are looked for that were not used for a while.
+const SWEEP: Duration = Duration::from_secs(2);
 
 /// What control tells a thread.
 #[derive(Debug)]
@@ -67,7 +73,7 @@ impl Thread {
     }
 }
 
-fn run(listener: UnixListener, metrics: Arc<Metrics>, orders: mpsc::UnboundedReceiver<Order>) {
+fn run(listener: net::UnixListener, metrics: Arc<Metrics>, orders: mpsc::UnboundedReceiver<Order>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -75,10 +81,24 @@ fn run(listener: UnixListener, metrics: Arc<Metrics>, orders: mpsc::UnboundedRec
     LocalSet::new().block_on(&runtime, follow(listener, metrics, orders));
 }
 
-async fn follow(listener: UnixListener, metrics: Arc<Metrics>, mut orders: mpsc::UnboundedReceiver<Order>) {
+async fn follow(
+    listener: net::UnixListener,
+    metrics: Arc<Metrics>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) {
+    let listener = UnixListener::from_std(listener).expect("the runtime has an epoll descriptor");
     let server = Rc::new(Server::new(metrics));
-    let accepting = tokio::task::spawn_local(Rc::clone(&server).accept(listener));
-    while let Some(order) = orders.recv().await {
+    let accepting = spawn_local(Rc::clone(&server).accept(listener));
+    let mut sweep = interval(SWEEP);
+    loop {
+        let order = select! {
+            order = orders.recv() => order,
+            _ = sweep.tick() => {
+                server.sweep();
+                continue;
+            }
+        };
+        let Some(order) = order else { return };
         match order {
             Order::Use { table, done } => {
                 server.put(table);
@@ -90,7 +110,7 @@ async fn follow(listener: UnixListener, metrics: Arc<Metrics>, mut orders: mpsc:
             Order::Drain { done } => {
                 accepting.abort();
                 let server = Rc::clone(&server);
-                tokio::task::spawn_local(async move {
+                spawn_local(async move {
                     server.drain().await;
                     let _ = done.send(());
                 });

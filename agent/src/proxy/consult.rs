@@ -1,0 +1,128 @@
+//! What a leg's picker has to say of a request.
+
+use std::{error::Error, net::SocketAddr};
+
+use http::{Request, Response};
+use hyper::body::{Bytes, Incoming};
+use tokio::time::{Instant, timeout_at};
+use tracing::warn;
+
+use super::{
+    headers,
+    picker::{
+        ask::{Asked, Question, Refused, ask},
+        respond::Consulted,
+    },
+    refusal::Refusal,
+    server::Server,
+    source::Source,
+    table::{Leg, Picker, Table},
+};
+
+/// A request on its way, as its picker has it.
+#[derive(Debug)]
+pub struct Advice {
+    pub request: Request<Source>,
+    /// Whom it may go to, in order of preference; none for any endpoint of the leg.
+    pub endpoints: Option<Vec<SocketAddr>>,
+    /// Who is to hear of the response.
+    pub consulted: Option<Consulted>,
+}
+
+/// Why a request goes nowhere.
+#[derive(Debug)]
+pub enum Dismissal {
+    /// The picker's own response.
+    Answer(Box<Response<Bytes>>),
+    Refusal(Refusal),
+}
+
+/// Asks a picker whom a request may go to, until some time.
+pub async fn consult(
+    server: &Server,
+    table: &Table,
+    leg: &Leg,
+    picker: &Picker,
+    request: Request<Incoming>,
+    deadline: Option<Instant>,
+) -> Result<Advice, Dismissal> {
+    let begun = Instant::now();
+    let asking = put(server, table, leg, picker, request);
+    let asked = match deadline {
+        Some(deadline) => timeout_at(deadline, asking)
+            .await
+            .unwrap_or(Err(Refusal::Late.into())),
+        None => asking.await,
+    };
+    server
+        .metrics
+        .picker_seconds
+        .observe(begun.elapsed().as_secs_f64());
+    let mut advice = asked?;
+    headers::remove_wishes(advice.request.headers_mut());
+    Ok(advice)
+}
+
+/// Puts the question.
+async fn put(
+    server: &Server,
+    table: &Table,
+    leg: &Leg,
+    picker: &Picker,
+    request: Request<Incoming>,
+) -> Result<Advice, Dismissal> {
+    let picks = &server.metrics.picks;
+    let question = Question {
+        settings: &table.settings,
+        subset: None,
+    };
+    let is_member = |address: &SocketAddr| leg.endpoints.iter().any(|endpoint| endpoint.address == *address);
+    let Some(connections) = server.pickers.connections(picker) else {
+        picks.failure.inc();
+        return fall_back(server, picker, request.map(Source::Client));
+    };
+    match ask(&connections, &question, request, is_member).await {
+        Ok(Asked::Chosen(chosen)) => {
+            picks.endpoints.inc();
+            Ok(Advice {
+                request: chosen.request.map(Source::Held),
+                endpoints: Some(chosen.endpoints),
+                consulted: Some(chosen.consulted),
+            })
+        }
+        Ok(Asked::Answer(response)) => {
+            picks.answer.inc();
+            Err(Dismissal::Answer(Box::new(response)))
+        }
+        Err(Refused::Failed { failure, request }) => {
+            picks.failure.inc();
+            warn!(
+                leg = leg.name,
+                error = &failure as &dyn Error,
+                "no choice of the picker"
+            );
+            fall_back(server, picker, request.map(Source::Held))
+        }
+        Err(Refused::TooLong) => Err(Refusal::TooLong.into()),
+        Err(Refused::Client { .. }) => Err(Refusal::Incomplete.into()),
+    }
+}
+
+/// What becomes of a request whose picker has failed.
+fn fall_back(server: &Server, picker: &Picker, request: Request<Source>) -> Result<Advice, Dismissal> {
+    if !picker.message.fail_open {
+        return Err(Refusal::NoPicker.into());
+    }
+    server.metrics.fallbacks.inc();
+    Ok(Advice {
+        request,
+        endpoints: None,
+        consulted: None,
+    })
+}
+
+impl From<Refusal> for Dismissal {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refusal(refusal)
+    }
+}

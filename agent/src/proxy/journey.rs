@@ -1,0 +1,272 @@
+//! A request's tries: at which endpoint, how many, for how long.
+
+use std::{net::SocketAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
+
+use futures::future::{Either, select};
+use http::{Response, request};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::{
+    refusal::Refusal,
+    replay::{Progress, Upload},
+    server::Server,
+    source::Source,
+    table::{Endpoint, InFlight, Leg, Table},
+    upstream::{Download, Failure},
+};
+
+/// Endpoints that a request without a picker is taken to while connections cannot be made.
+const MOST_ENDPOINTS: usize = 5;
+
+/// A request on its way.
+pub struct Journey<'a> {
+    pub server: &'a Rc<Server>,
+    pub table: &'a Table,
+    pub leg: &'a Leg,
+    /// When the response must have ended.
+    pub deadline: Option<Instant>,
+    /// The only endpoints that it may go to, in order of preference; none for all of the leg's.
+    pub chosen: Option<Vec<SocketAddr>>,
+    /// Endpoints that it went to in vain.
+    pub tried: Vec<SocketAddr>,
+    /// Tries that only the leg's retry allowed.
+    pub retries: u32,
+}
+
+/// What an endpoint responds.
+pub struct Reply {
+    pub response: Response<Download>,
+    pub in_flight: InFlight,
+    /// When it must have ended.
+    pub deadline: Option<Instant>,
+}
+
+/// What a try came to.
+enum Outcome {
+    Response(Response<Download>),
+    Failure(Failure),
+    /// The endpoint took too long.
+    Late,
+    /// The request did.
+    Over,
+}
+
+/// Whether a request goes on after a try.
+enum Next {
+    Another,
+    AnotherAfter(Duration),
+    None,
+}
+
+impl Journey<'_> {
+    /// Bytes of the body to keep, so that it may be sent again though an endpoint may have seen it; none where it may not.
+    #[must_use]
+    pub fn keep(&self, head: &request::Parts) -> Option<usize> {
+        let settings = &self.table.settings;
+        if self.chosen.is_some() {
+            // All of it is in memory as it is.
+            return Some(settings.request_buffer);
+        }
+        let may_repeat = self.leg.retry.is_some() || head.method.is_idempotent();
+        may_repeat.then_some(settings.replay_buffer)
+    }
+
+    /// Tries endpoints until one responds with what is final.
+    pub async fn travel(mut self, head: request::Parts, upload: &Upload<Source>) -> Result<Reply, Refusal> {
+        loop {
+            let Some(endpoint) = self.endpoint() else {
+                return Err(Refusal::NoEndpoint);
+            };
+            let begun = Instant::now();
+            let deadline = self.leg.try_timeout.map(|timeout| begun + timeout);
+            let in_flight = endpoint.begin();
+            let outcome = self.attempt(endpoint.address, &head, upload, deadline).await;
+            self.count(&outcome);
+            match self.next(endpoint.address, &head, upload, &outcome) {
+                Next::Another => self.tried.push(endpoint.address),
+                Next::AnotherAfter(backoff) => {
+                    self.tried.push(endpoint.address);
+                    drop((outcome, in_flight));
+                    self.wait(backoff).await?;
+                }
+                Next::None => {
+                    upload.settle();
+                    return match outcome {
+                        Outcome::Response(response) => Ok(Reply {
+                            response,
+                            in_flight,
+                            deadline: earlier(deadline, self.deadline),
+                        }),
+                        _ if upload.has_failed() => Err(Refusal::Incomplete),
+                        Outcome::Failure(failure) => Err(Refusal::Failure {
+                            address: endpoint.address,
+                            failure,
+                        }),
+                        Outcome::Late | Outcome::Over => Err(Refusal::Late),
+                    };
+                }
+            }
+        }
+    }
+
+    /// The next endpoint to try, one that was not tried yet if there is any.
+    fn endpoint(&self) -> Option<Arc<Endpoint>> {
+        match &self.chosen {
+            Some(chosen) => {
+                let endpoint = |address: &SocketAddr| {
+                    let mut members = self.leg.endpoints.iter();
+                    members.find(|endpoint| endpoint.address == *address).cloned()
+                };
+                let mut untried = chosen.iter().filter(|address| self.is_untried(address));
+                untried.next().or(chosen.first()).and_then(endpoint)
+            }
+            None => self.least_loaded(),
+        }
+    }
+
+    /// The endpoint with the fewest requests in flight.
+    fn least_loaded(&self) -> Option<Arc<Endpoint>> {
+        let endpoints = &self.leg.endpoints;
+        // Equally loaded endpoints take turns.
+        let start = self.server.turn(endpoints.len());
+        let (before, from) = endpoints.split_at(start);
+        let in_turn = || from.iter().chain(before);
+        let least = in_turn()
+            .filter(|endpoint| self.is_untried(&endpoint.address))
+            .min_by_key(|endpoint| endpoint.in_flight());
+        least
+            .or_else(|| in_turn().min_by_key(|endpoint| endpoint.in_flight()))
+            .cloned()
+    }
+
+    fn is_untried(&self, address: &SocketAddr) -> bool {
+        !self.tried.contains(address)
+    }
+
+    async fn attempt(
+        &self,
+        address: SocketAddr,
+        head: &request::Parts,
+        upload: &Upload<Source>,
+        deadline: Option<Instant>,
+    ) -> Outcome {
+        let transport = &self.leg.transport;
+        let response = self.server.pool.send(
+            transport,
+            transport.to(address),
+            (head.clone(), upload.read()),
+            self.table.settings.connect_timeout,
+        );
+        match select(pin!(response), pin!(self.late(upload, deadline))).await {
+            Either::Left((Ok(response), _)) => Outcome::Response(response),
+            Either::Left((Err(failure), _)) => Outcome::Failure(failure),
+            Either::Right((late, _)) => late,
+        }
+    }
+
+    /// Resolves when a try that begins now has taken too long.
+    async fn late(&self, upload: &Upload<Source>, deadline: Option<Instant>) -> Outcome {
+        let begun = Instant::now();
+        let deadlines = earlier(deadline, self.deadline);
+        loop {
+            let silence = self.end_of_silence(begun, upload);
+            sleep_until(deadlines.map_or(silence, |deadline| deadline.min(silence))).await;
+            let now = Instant::now();
+            if self.deadline.is_some_and(|deadline| deadline <= now) {
+                return Outcome::Over;
+            }
+            // Bytes of the request may have come meanwhile.
+            if deadline.is_some_and(|deadline| deadline <= now) || self.end_of_silence(begun, upload) <= now {
+                return Outcome::Late;
+            }
+        }
+    }
+
+    /// When a try that began at some time has waited for too long, if nothing comes.
+    fn end_of_silence(&self, begun: Instant, upload: &Upload<Source>) -> Instant {
+        let settings = &self.table.settings;
+        match upload.progress() {
+            Progress::Waiting(since) => since.max(begun) + settings.idle_timeout,
+            Progress::Ended(since) => since.max(begun) + settings.first_byte_timeout,
+        }
+    }
+
+    /// Whether the request goes on, and how.
+    fn next(
+        &mut self,
+        address: SocketAddr,
+        head: &request::Parts,
+        upload: &Upload<Source>,
+        outcome: &Outcome,
+    ) -> Next {
+        if !upload.can_be_repeated() {
+            return Next::None;
+        }
+        let retry = self.leg.retry.as_ref();
+        let is_worth_it = match outcome {
+            Outcome::Response(response) => {
+                retry.is_some_and(|retry| retry.codes.contains(&response.status()))
+            }
+            Outcome::Over => false,
+            Outcome::Late => true,
+            Outcome::Failure(failure) => {
+                if self.costs_nothing(address, head, failure) {
+                    return Next::Another;
+                }
+                true
+            }
+        };
+        match retry {
+            Some(retry) if is_worth_it && self.retries < retry.attempts => {
+                self.retries += 1;
+                Next::AnotherAfter(retry.backoff)
+            }
+            _ => Next::None,
+        }
+    }
+
+    /// Whether another endpoint may have the request without the leg's saying so.
+    fn costs_nothing(&self, address: SocketAddr, head: &request::Parts, failure: &Failure) -> bool {
+        let is_left = |other: &SocketAddr| *other != address && self.is_untried(other);
+        if let Some(chosen) = &self.chosen {
+            // The picker's list is there to be walked.
+            return chosen.iter().any(is_left);
+        }
+        if self.leg.retry.is_some() || self.tried.len() + 1 >= MOST_ENDPOINTS {
+            return false;
+        }
+        match failure {
+            Failure::Reset { was_kept, .. } => *was_kept && head.method.is_idempotent(),
+            failure => {
+                let mut endpoints = self.leg.endpoints.iter();
+                failure.is_before_the_request() && endpoints.any(|endpoint| is_left(&endpoint.address))
+            }
+        }
+    }
+
+    /// Waits before the next try, unless the time of the request ends before.
+    async fn wait(&self, backoff: Duration) -> Result<(), Refusal> {
+        let backoff = sleep(backoff);
+        if let Some(deadline) = self.deadline {
+            return timeout_at(deadline, backoff).await.map_err(|_| Refusal::Late);
+        }
+        backoff.await;
+        Ok(())
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        let tries = &self.server.metrics.tries;
+        let counter = match outcome {
+            Outcome::Response(_) => &tries.response,
+            Outcome::Failure(Failure::Reset { .. }) => &tries.reset,
+            Outcome::Failure(_) => &tries.connect,
+            Outcome::Late | Outcome::Over => &tries.timeout,
+        };
+        counter.inc();
+    }
+}
+
+/// The earlier of two times that may be set.
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}

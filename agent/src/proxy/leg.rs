@@ -1,0 +1,179 @@
+//! One request's way: to its picker, to an endpoint, and the response's back.
+
+use std::{rc::Rc, sync::Arc};
+
+use http::{
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
+    header::{TE, UPGRADE},
+};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use super::{
+    body::{Body, Limits, Origin},
+    consult::{Advice, Dismissal, consult},
+    headers,
+    journey::{Journey, Reply},
+    metrics::Ongoing,
+    picker::respond::{Consulted, Responded},
+    refusal::Refusal,
+    replay::{Progress, Upload},
+    server::Server,
+    source::Source,
+    table::{Leg, Table},
+    upgrade,
+};
+
+/// A response whose head has come, with what else lasts as long as it does.
+struct Arrival {
+    reply: Reply,
+    upload: Upload<Source>,
+    consulted: Option<Consulted>,
+}
+
+/// Answers one request.
+pub async fn serve(server: Rc<Server>, mut request: Request<Incoming>) -> Response<Body> {
+    let begun = Instant::now();
+    let mut ongoing = server.metrics.begin();
+    let table = server.table();
+    let Some(leg) = leg(&table, request.headers()) else {
+        ongoing.end();
+        return Refusal::UnknownLeg.response(&server.metrics.answers);
+    };
+    let client = headers::upgrade(request.headers()).map(|_| hyper::upgrade::on(&mut request));
+    prepare(&mut request);
+    let deadline = leg.request_timeout.map(|timeout| begun + timeout);
+    let arrival = match go(&server, &table, leg, request, deadline).await {
+        Ok(arrival) => arrival,
+        Err(Dismissal::Answer(response)) => {
+            ongoing.end();
+            return response.map(Body::text);
+        }
+        Err(Dismissal::Refusal(refusal)) => {
+            ongoing.end();
+            if let Refusal::Failure { address, failure } = &refusal {
+                let failure: &dyn std::error::Error = failure;
+                warn!(leg = leg.name, %address, error = failure, "no response");
+            }
+            return refusal.response(&server.metrics.answers);
+        }
+    };
+    arrival.respond(&server, &table, client, ongoing).await
+}
+
+/// The way of a request to the head of its response.
+async fn go(
+    server: &Rc<Server>,
+    table: &Table,
+    leg: &Leg,
+    request: Request<Incoming>,
+    deadline: Option<Instant>,
+) -> Result<Arrival, Dismissal> {
+    let advice = match &leg.picker {
+        // Most legs have none, and what asking one needs is large.
+        Some(picker) => Box::pin(consult(server, table, leg, picker, request, deadline)).await?,
+        None => Advice {
+            request: request.map(Source::Client),
+            endpoints: None,
+            consulted: None,
+        },
+    };
+    let (head, body) = advice.request.into_parts();
+    let journey = Journey {
+        server,
+        table,
+        leg,
+        deadline,
+        chosen: advice.endpoints,
+        tried: Vec::new(),
+        retries: 0,
+    };
+    let keep = journey.keep(&head);
+    let upload = Upload::new(body, keep);
+    match journey.travel(head, &upload).await {
+        Ok(reply) => Ok(Arrival {
+            reply,
+            upload,
+            consulted: advice.consulted,
+        }),
+        Err(refusal) => {
+            if let Some(consulted) = advice.consulted {
+                consulted.finish();
+            }
+            Err(refusal.into())
+        }
+    }
+}
+
+/// The leg that NGINX named.
+fn leg<'a>(table: &'a Table, headers: &HeaderMap) -> Option<&'a Arc<Leg>> {
+    let name = headers.get(headers::LEG).and_then(|name| name.to_str().ok());
+    let leg = name.and_then(|name| table.leg(name));
+    if leg.is_none() {
+        error!(name, "there is no such leg");
+    }
+    leg
+}
+
+/// Makes a request fit for pickers and endpoints.
+fn prepare(request: &mut Request<Incoming>) {
+    request.extensions_mut().clear();
+    let headers = request.headers_mut();
+    let upgrade = headers::upgrade(headers);
+    let takes_trailers = headers::takes_trailers(headers);
+    headers::remove_hop_by_hop(headers);
+    headers::remove_control(headers);
+    headers.remove(headers::LEG);
+    if let Some(protocol) = upgrade {
+        headers.insert(UPGRADE, protocol);
+    }
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+impl Arrival {
+    /// The response for NGINX.
+    async fn respond(
+        self,
+        server: &Rc<Server>,
+        table: &Table,
+        client: Option<OnUpgrade>,
+        mut ongoing: Ongoing,
+    ) -> Response<Body> {
+        let Self {
+            reply:
+                Reply {
+                    mut response,
+                    in_flight,
+                    deadline,
+                },
+            upload,
+            consulted,
+        } = self;
+        *response.version_mut() = Version::HTTP_11;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(client) = client
+        {
+            return upgrade::switch(server, response, client, consulted, ongoing, in_flight);
+        }
+        headers::remove_hop_by_hop(response.headers_mut());
+        let response = match consulted {
+            None => response.map(Origin::Endpoint),
+            Some(consulted) => match Box::pin(consulted.respond(response, in_flight.address())).await {
+                Responded::Response(response) => response.map(|passing| Origin::Picker(Box::new(passing))),
+                Responded::Answer(response) => {
+                    ongoing.end();
+                    return response.map(Body::text);
+                }
+            },
+        };
+        let limits = Limits {
+            deadline,
+            idle: table.settings.idle_timeout,
+            upload: matches!(upload.progress(), Progress::Waiting(_)).then_some(upload),
+        };
+        response.map(|origin| Body::served(origin, limits, ongoing, in_flight))
+    }
+}

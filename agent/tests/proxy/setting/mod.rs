@@ -1,0 +1,122 @@
+//! What a test sets up: a proxy, clients and endpoints.
+
+mod client;
+mod endpoint;
+mod http;
+
+use std::{fs, net::SocketAddr, time::Duration};
+
+use agent::{prefix::Prefix, proxy::Proxy};
+use prost::Message as _;
+use proto::fleet;
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+
+pub use client::{Client, Wire, collect};
+pub use endpoint::Endpoint;
+pub use http::{Http2Endpoint, Stream, Streams};
+
+/// Longer than anything takes that a test waits for.
+pub const LONG: Duration = Duration::from_secs(10);
+
+/// A proxy of one thread.
+pub struct Setting {
+    folder: TempDir,
+    pub proxy: Proxy,
+}
+
+impl Setting {
+    /// A proxy that starts with some data.
+    pub async fn start(data: &fleet::Data) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let prefix = Prefix::create(folder.path()).unwrap();
+        fs::write(prefix.data(), data.encode_to_vec()).unwrap();
+        let proxy = Proxy::start(&prefix, 1).await.unwrap();
+        Self { folder, proxy }
+    }
+
+    /// A proxy with one leg to some endpoints.
+    pub async fn with_leg(endpoints: &[SocketAddr], leg: fleet::Leg) -> Self {
+        Self::start(&data(endpoints, leg)).await
+    }
+
+    /// A connection from NGINX.
+    pub async fn client(&self) -> Client {
+        let path = self.folder.path().join("proxy-0.sock");
+        Client::new(UnixStream::connect(path).await.unwrap())
+    }
+
+    /// A connection from the supervisor.
+    pub async fn control(&self) -> Client {
+        let path = self.folder.path().join("proxy.sock");
+        Client::new(UnixStream::connect(path).await.unwrap())
+    }
+
+    /// Puts data into effect.
+    pub async fn put(&self, data: &fleet::Data) {
+        let body = data.encode_to_vec();
+        let mut control = self.control().await;
+        let head = format!(
+            "PUT /data HTTP/1.1\r\nhost: proxy\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        control.send(head).await;
+        control.send(body).await;
+        assert_eq!(control.head().await.status(), 204);
+    }
+
+    /// The value of a metric.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let mut control = self.control().await;
+        control.send("GET /metrics HTTP/1.1\r\nhost: proxy\r\n\r\n").await;
+        let text = String::from_utf8(control.response().await.1).unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}"))
+            .parse()
+            .unwrap()
+    }
+
+    /// Resolves when a metric has a value, which it reaches by itself.
+    pub async fn until(&self, name: &str, value: f64) {
+        let reached = async {
+            while (self.metric(name).await - value).abs() > f64::EPSILON {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LONG, reached).await.unwrap();
+    }
+}
+
+/// One leg named `leg` to some endpoints.
+pub fn data(endpoints: &[SocketAddr], leg: fleet::Leg) -> fleet::Data {
+    let ports = endpoints.iter().map(|endpoint| fleet::EndpointPort {
+        port: endpoint.port().into(),
+        addresses: vec![endpoint.ip().to_string()],
+    });
+    fleet::Data {
+        version: "1".to_owned(),
+        endpoints: vec![fleet::Endpoints {
+            name: "endpoints".to_owned(),
+            service: "e".to_owned(),
+            ports: ports.collect(),
+        }],
+        legs: vec![fleet::Leg {
+            name: "leg".to_owned(),
+            endpoints: "endpoints".to_owned(),
+            ..leg
+        }],
+        ..fleet::Data::default()
+    }
+}
+
+/// An address at which nothing listens.
+pub async fn nowhere() -> SocketAddr {
+    // Bound and not listening: nobody else gets it while the test's process lives.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    std::mem::forget(socket);
+    address
+}
