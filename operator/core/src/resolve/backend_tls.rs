@@ -143,12 +143,12 @@ impl Policies {
                 .entry(target.clone())
                 .or_insert_with(|| key.clone());
             if holder != key {
-                let part = target
+                let of_port = target
                     .port
                     .map(|port| format!(" port {port}"))
                     .unwrap_or_default();
                 let message = format!(
-                    "BackendTLSPolicy {holder} comes first for Service {}{part}",
+                    "BackendTLSPolicy {holder} comes first for Service {}{of_port}",
                     target.service
                 );
                 refusals.push(Finding::new(PolicyRefusal::Conflicted, message));

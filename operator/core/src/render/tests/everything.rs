@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
     config::{
-        AccessLog, Action, Certificates, ClientValidation, Condition, Config, Cors, Dispatch, HeaderChanges,
-        Internal, Listen, Location, LocationPath, MirrorRequest, Misdirected, Origin, OriginPattern,
-        PathRewrite, Protocol, Proxy, RealIp, RealIpSource, Redirect, RewrittenPath, Server, ServerTls,
-        Settings, Share, Split, Step, Subject, Target, Then, Upstream,
+        AccessLog, Action, BackendTls, Certificates, ClientValidation, Condition, Config, Cors, Dispatch,
+        HeaderChanges, Internal, Leg, Listen, Location, LocationPath, MirrorRequest, Misdirected, Origin,
+        OriginPattern, PathRewrite, Picker, Protocol, Proxy, RealIp, RealIpSource, Redirect, RewrittenPath,
+        Server, ServerTls, Settings, Share, Split, Step, Subject, Target, Then, Upstream, Verification,
     },
     syntax::{HeaderName, Hostname, Id, Method, Path, Pattern},
 };
@@ -182,6 +182,40 @@ fn upstream(config: &mut Config, service: &str) -> Id {
     id
 }
 
+fn tls(config: &mut Config) -> Id {
+    let tls = BackendTls {
+        server_name: "shop.internal".to_owned(),
+        verification: Some(Verification {
+            authorities: Some(include_str!("authorities.pem").to_owned()),
+            hostnames: Vec::new(),
+            uris: Vec::new(),
+        }),
+        client_certificate: Some("default_shop.pem".to_owned()),
+    };
+    let id = Id::of(&tls);
+    config.tls.insert(id, tls);
+    id
+}
+
+fn leg(config: &mut Config, upstream: Id, fail_open: bool) -> Id {
+    let leg = Leg {
+        upstream,
+        protocol: Protocol::H2c,
+        tls: None,
+        request_timeout: None,
+        backend_request_timeout: None,
+        retry: None,
+        picker: Some(Picker {
+            upstream,
+            tls: None,
+            fail_open,
+        }),
+    };
+    let id = Id::of(&leg);
+    config.legs.insert(id, leg);
+    id
+}
+
 fn terminate(optional: Option<bool>, listener: usize) -> ServerTls {
     ServerTls::Terminate {
         certificates: Certificates {
@@ -227,7 +261,7 @@ fn internal(
         words,
         2,
         Step::Mirror(MirrorRequest {
-            target: Target::Upstream(cart),
+            target: Target::Leg(leg(config, cart, true)),
             protocol: Protocol::Http,
             tls: None,
             sample: Some(mirror_split),
@@ -329,6 +363,27 @@ fn dispatch(config: &mut Config, words: &Words, [split, h2c]: [Internal; 2]) -> 
     id
 }
 
+/// Ways to a backend that are neither plain text nor NGINX's alone.
+fn beyond(config: &mut Config, words: &Words, shop: Id) -> [Action; 4] {
+    let tls = tls(config);
+    let [closed, open] = [false, true].map(|fail_open| Target::Leg(leg(config, shop, fail_open)));
+    [
+        (Target::Upstream(shop), Protocol::Http, Some(tls)),
+        (Target::Upstream(shop), Protocol::H2c, Some(tls)),
+        (closed, Protocol::Http, None),
+        (open, Protocol::H2c, None),
+    ]
+    .map(|(target, protocol, tls)| {
+        let proxy = Proxy {
+            target,
+            protocol,
+            tls,
+            ..proxy(shop)
+        };
+        action(words, 7, Step::Proxy(proxy))
+    })
+}
+
 fn locations(config: &mut Config, words: &Words, [shop, cart]: [Id; 2], dispatch: Id) -> Vec<Location> {
     let mut rewrite = |prefix| {
         let rewrite = PathRewrite {
@@ -368,7 +423,12 @@ fn locations(config: &mut Config, words: &Words, [shop, cart]: [Id; 2], dispatch
     };
     let balanced = [(Share::Upstream(shop), 5_000), (Share::Upstream(cart), 5_000)];
     let balanced = split(config, "backend", &balanced);
+    let [encrypted, encrypted_h2, leg, open_leg] = beyond(config, words, shop);
     let steps = [
+        ("/encrypted", encrypted),
+        ("/encryptedh2", encrypted_h2),
+        ("/leg", leg),
+        ("/failopen", open_leg),
         ("/", action(words, 1, Step::Proxy(proxy(shop)))),
         ("/old", rewritten),
         ("/oldh2c", rewritten_h2c),
