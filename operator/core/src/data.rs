@@ -1,5 +1,7 @@
 //! What changes without a reload: endpoints, certificates, and the legs of the agent's proxy.
 
+mod pods;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
@@ -116,7 +118,11 @@ fn ports(upstream: &Upstream, snapshot: &Snapshot, slices: &Slices<'_>) -> BTree
             let name = service.and_then(|service| port_name(service, *port));
             name.map(|name| slices.ready(&key, name)).unwrap_or_default()
         }
-        Upstream::Pool { .. } => BTreeMap::new(),
+        Upstream::Pool {
+            namespace,
+            pool,
+            ports,
+        } => pods::endpoints(snapshot, &ObjectKey::new(namespace, pool), ports),
     }
 }
 

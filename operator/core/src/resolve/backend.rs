@@ -1,17 +1,18 @@
 //! Who takes requests: what a backend reference leads to.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::ServicePort;
 
 use super::{
     backend_tls::Policies,
     grant::{Grants, Referent, Referrer},
+    inference::Pool,
     mistake::{Mistake, RouteReason, quoted},
     route::BackendTarget,
 };
 use crate::{
-    api::{BackendObjectReference, GATEWAY_GROUP, INFERENCE_GROUP, Service},
+    api::{BackendObjectReference, INFERENCE_GROUP, Service},
     config::{Protocol, Upstream},
     object::ObjectKey,
     snapshot::Snapshot,
@@ -23,6 +24,7 @@ pub(super) struct Backends<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) grants: &'a Grants<'a>,
     pub(super) policies: &'a Policies,
+    pub(super) pools: &'a BTreeMap<ObjectKey, Pool>,
 }
 
 impl Backends<'_> {
@@ -34,19 +36,30 @@ impl Backends<'_> {
         namespace: &str,
         reference: &BackendObjectReference,
     ) -> Result<BackendTarget, Mistake> {
-        kind(reference)?;
         let key = ObjectKey::new(
             reference.namespace.as_deref().unwrap_or(namespace),
             reference.name.as_str(),
         );
-        if !self.permitted(namespace, &key) {
+        let (group, kind) = (reference.group(), reference.kind());
+        if ![("", "Service"), (INFERENCE_GROUP, "InferencePool")].contains(&(group, kind)) {
             let problem = format!(
-                "Service {key} is in another namespace; add a ReferenceGrant to namespace {} that lets HTTPRoutes of \
-                 namespace {namespace} refer to it",
-                key.namespace
+                "kind {} of group {} is not supported; use a Service of the core group, or an InferencePool of \
+                 {INFERENCE_GROUP}",
+                quoted(kind),
+                quoted(group)
             );
-            return Err(Mistake::new(RouteReason::RefNotPermitted, "", problem));
+            return Err(Mistake::new(RouteReason::InvalidKind, "kind", problem));
         }
+        self.permitted(namespace, group, kind, &key)?;
+        if kind == "Service" {
+            self.service(key, reference.port)
+        } else {
+            self.pool(&key)
+        }
+    }
+
+    /// The endpoints of a Service's port.
+    fn service(&self, key: ObjectKey, port: Option<i32>) -> Result<BackendTarget, Mistake> {
         let Some(service) = self.snapshot.services.get(&key) else {
             return Err(Mistake::new(
                 RouteReason::BackendNotFound,
@@ -54,13 +67,13 @@ impl Backends<'_> {
                 format!("Service {key} does not exist"),
             ));
         };
-        if service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
+        if is_external(service) {
             let problem = format!(
                 "Service {key} is of type ExternalName, which is not supported; use one with endpoints"
             );
             return Err(Mistake::unsupported("name", problem));
         }
-        let (number, port) = port(&key, service, reference.port)?;
+        let (number, port) = self::port(&key, service, port)?;
         let tls = match self.policies.of(&key, port.name.as_deref()) {
             None => None,
             Some((_, policy)) => match &policy.tls {
@@ -82,37 +95,58 @@ impl Backends<'_> {
         })
     }
 
-    fn permitted(&self, namespace: &str, service: &ObjectKey) -> bool {
-        let from = Referrer {
-            group: GATEWAY_GROUP,
-            kind: "HTTPRoute",
-            namespace,
+    /// The endpoints of an `InferencePool`; whether its picker can be reached is said on the pool.
+    fn pool(&self, key: &ObjectKey) -> Result<BackendTarget, Mistake> {
+        let Some(pool) = self.pools.get(key) else {
+            return Err(Mistake::new(
+                RouteReason::BackendNotFound,
+                "name",
+                format!("InferencePool {key} does not exist"),
+            ));
         };
+        let Some(protocol) = pool.protocol else {
+            return Err(Mistake::new(
+                RouteReason::UnsupportedProtocol,
+                "name",
+                format!("InferencePool {key} has an appProtocol that is not supported; its status says more"),
+            ));
+        };
+        Ok(BackendTarget::Pool {
+            upstream: pool.upstream.clone(),
+            protocol,
+            picking: pool.picking.clone(),
+        })
+    }
+
+    fn permitted(&self, namespace: &str, group: &str, kind: &str, key: &ObjectKey) -> Result<(), Mistake> {
         let to = Referent {
-            group: "",
-            kind: "Service",
-            namespace: &service.namespace,
-            name: &service.name,
+            group,
+            kind,
+            namespace: &key.namespace,
+            name: &key.name,
         };
-        self.grants.permits(from, to)
+        if self
+            .grants
+            .permits(Referrer::gateway_api("HTTPRoute", namespace), to)
+        {
+            return Ok(());
+        }
+        let problem = format!(
+            "{kind} {key} is in another namespace; add a ReferenceGrant to namespace {} that lets HTTPRoutes of \
+             namespace {namespace} refer to it",
+            key.namespace
+        );
+        Err(Mistake::new(RouteReason::RefNotPermitted, "", problem))
     }
 }
 
-fn kind(reference: &BackendObjectReference) -> Result<(), Mistake> {
-    let problem = match (reference.group(), reference.kind()) {
-        ("", "Service") => return Ok(()),
-        (INFERENCE_GROUP, "InferencePool") => "InferencePool is not supported yet; use a Service".to_owned(),
-        (group, kind) => format!(
-            "kind {} of group {} is not supported; use a Service of the core group",
-            quoted(kind),
-            quoted(group)
-        ),
-    };
-    Err(Mistake::new(RouteReason::InvalidKind, "kind", problem))
+/// Whether a Service is but a name of something elsewhere.
+pub(super) fn is_external(service: &Service) -> bool {
+    service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName")
 }
 
 /// The port of a Service that a reference names.
-fn port<'a>(
+pub(super) fn port<'a>(
     key: &ObjectKey,
     service: &'a Service,
     wanted: Option<i32>,
@@ -168,7 +202,11 @@ fn protocol(key: &ObjectKey, port: &ServicePort, tls: bool) -> Result<Protocol, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::BackendTlsPolicy, outcome::Needs};
+    use crate::{
+        api::{BackendTlsPolicy, InferencePool},
+        outcome::Needs,
+        resolve::{inference, route::Picking},
+    };
 
     const SHOP: &str = "
         metadata: {namespace: default, name: shop}
@@ -195,10 +233,12 @@ mod tests {
             serde_saphyr::from_str(reference).expect("a reference decodes");
         let grants = Grants::new(snapshot);
         let policies = Policies::new(snapshot, &grants, &mut Needs::default());
+        let pools = inference::resolve(snapshot, &policies);
         let backends = Backends {
             snapshot,
             grants: &grants,
             policies: &policies,
+            pools: &pools,
         };
         let resolved = backends.resolve("default", &reference);
         resolved.map_err(|mistake| (mistake.reason, mistake.to_string()))
@@ -288,17 +328,44 @@ mod tests {
         );
     }
 
+    const POOL: &str = "{group: inference.networking.k8s.io, kind: InferencePool, name: llama, port: 9}";
+
+    fn with_pool(spec: &str) -> Snapshot {
+        let pool = format!("{{metadata: {{namespace: default, name: llama}}, spec: {spec}}}");
+        let pool: InferencePool = serde_saphyr::from_str(&pool).expect("a pool decodes");
+        let mut snapshot = snapshot(&[]);
+        snapshot
+            .inference_pools
+            .insert(ObjectKey::of(&pool), Arc::new(pool));
+        snapshot
+    }
+
     #[test]
-    fn an_inference_pool_is_not_supported_yet() {
-        let pool = "{group: inference.networking.k8s.io, kind: InferencePool, name: llm}";
-        let (reason, message) = refused(&snapshot(&[]), pool);
+    fn a_pool_is_a_backend_whatever_port_the_reference_has() {
+        let target = resolved(&with_pool("{selector: {}, targetPorts: [{number: 8000}]}"), POOL);
+        let pool = BackendTarget::Pool {
+            upstream: Upstream::Pool {
+                namespace: "default".to_owned(),
+                pool: "llama".to_owned(),
+                ports: vec![8000],
+            },
+            protocol: Protocol::Http,
+            picking: Picking::ByGateway,
+        };
+        assert_eq!(target, Ok(pool));
+    }
+
+    #[test]
+    fn a_pool_that_is_missing_or_speaks_something_else_is_refused() {
         assert_eq!(
-            (reason, message.as_str()),
+            refused(&snapshot(&[]), POOL),
             (
-                RouteReason::InvalidKind,
-                "kind: InferencePool is not supported yet; use a Service"
+                RouteReason::BackendNotFound,
+                "name: InferencePool default/llama does not exist".to_owned()
             )
         );
+        let odd = with_pool("{selector: {}, targetPorts: [{number: 8000}], appProtocol: smtp}");
+        assert_eq!(refused(&odd, POOL).0, RouteReason::UnsupportedProtocol);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     mistake::{Mistake, Mistakes, RouteReason, quoted},
     name::hostname,
     redirect::{path_modifier, redirect},
-    route::{Filters, Match, Mirror},
+    route::{BackendTarget, Filters, Match, Mirror},
 };
 use crate::api::{HttpRequestMirrorFilter, HttpRouteFilter, HttpRouteFilterType, HttpUrlRewriteFilter};
 
@@ -149,6 +149,14 @@ fn mirror(
 ) -> Result<Option<Mirror>, Mistake> {
     let share = share(filter)?;
     match scope.backends.resolve(scope.namespace, &filter.backend_ref) {
+        Ok(BackendTarget::Pool { upstream, .. }) => {
+            let problem = format!("{upstream} cannot get copies of requests yet; use a Service");
+            let mistake = Mistake::new(RouteReason::InvalidKind, "kind", problem);
+            mistakes
+                .references
+                .push(mistake.within("requestMirror.backendRef"));
+            Ok(None)
+        }
         Ok(target) => Ok((share > 0).then_some(Mirror { target, share })),
         Err(mistake) => {
             mistakes
@@ -184,6 +192,8 @@ fn unknown_extension(filter: &HttpRouteFilter) -> Mistake {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::{
         api::HttpRouteMatch,
@@ -201,6 +211,7 @@ mod tests {
             snapshot: &snapshot,
             grants: &grants,
             policies: &policies,
+            pools: &BTreeMap::new(),
         };
         let matches = matches(&[HttpRouteMatch::default()]).expect("valid matches");
         let mut mistakes = Mistakes::default();

@@ -4,8 +4,6 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     backend::Backends,
-    backend_tls::Policies,
-    grant::Grants,
     mistake::{Mistake, Mistakes, quoted},
     route::{HttpRoute, Rule},
     rule::rule,
@@ -13,26 +11,16 @@ use super::{
 use crate::{
     api::{self, Route},
     object::ObjectKey,
-    snapshot::Snapshot,
     syntax::Hostname,
 };
 
 /// Every `HTTPRoute`.
 #[must_use]
-pub(super) fn resolve(
-    snapshot: &Snapshot,
-    grants: &Grants<'_>,
-    policies: &Policies,
-) -> BTreeMap<ObjectKey, Arc<HttpRoute>> {
-    let backends = Backends {
-        snapshot,
-        grants,
-        policies,
-    };
+pub(super) fn resolve(backends: &Backends<'_>) -> BTreeMap<ObjectKey, Arc<HttpRoute>> {
     let resolved = |(key, route): (&ObjectKey, &Arc<api::HttpRoute>)| {
-        (key.clone(), Arc::new(resolve_route(key, route, &backends)))
+        (key.clone(), Arc::new(resolve_route(key, route, backends)))
     };
-    snapshot.http_routes.iter().map(resolved).collect()
+    backends.snapshot.http_routes.iter().map(resolved).collect()
 }
 
 fn resolve_route(key: &ObjectKey, route: &api::HttpRoute, backends: &Backends<'_>) -> HttpRoute {

@@ -3,6 +3,7 @@
 //! ```text
 //!  Snapshot ── class ──> gateway (with its listeners, ListenerSets' too) ──┐
 //!     └─────── route (matches, filters, backends; grants) ─────────────────┴─ attach ──> Resolved
+//!                                          └─ inference (pools, and who chooses among their endpoints)
 //! ```
 //!
 //! A mistake never fails anything: it becomes a finding on the part that has it, which `status` turns into a
@@ -26,6 +27,7 @@ pub mod gateway;
 pub mod grant;
 mod header_modifier;
 mod http_route;
+pub mod inference;
 mod limit;
 pub mod listener;
 pub mod listener_set;
@@ -66,11 +68,13 @@ pub struct Resolved {
     pub http_routes: BTreeMap<ObjectKey, Arc<HttpRoute>>,
     /// Every `BackendTLSPolicy`, whether or not it is about a backend of ours.
     pub policies: backend_tls::Policies,
+    /// Every InferencePool, whether or not a route leads there.
+    pub inference_pools: BTreeMap<ObjectKey, inference::Pool>,
     /// Which route serves behind which listener, and what each parent makes of each route.
     pub attachments: Attachments,
     /// Every EndpointPicker.
     pub pickers: BTreeMap<ObjectKey, Picker>,
-    /// Secrets and ConfigMaps that were looked for.
+    /// What was looked for.
     pub needs: Needs,
 }
 
@@ -82,7 +86,15 @@ pub fn resolve(snapshot: &Snapshot, options: &Options) -> Resolved {
     let classes = class::resolve(snapshot, options);
     let (gateways, listener_sets) = gateway::resolve(snapshot, options, &classes, &grants, &mut needs);
     let policies = backend_tls::Policies::new(snapshot, &grants, &mut needs);
-    let http_routes = http_route::resolve(snapshot, &grants, &policies);
+    let inference_pools = inference::resolve(snapshot, &policies);
+    let namespaces = inference_pools.keys().map(|pool| pool.namespace.clone());
+    needs.pods.extend(namespaces);
+    let http_routes = http_route::resolve(&backend::Backends {
+        snapshot,
+        grants: &grants,
+        policies: &policies,
+        pools: &inference_pools,
+    });
     let attachments = attach::attach(snapshot, &gateways, &listener_sets, &http_routes);
     Resolved {
         classes,
@@ -90,6 +102,7 @@ pub fn resolve(snapshot: &Snapshot, options: &Options) -> Resolved {
         listener_sets,
         http_routes,
         policies,
+        inference_pools,
         attachments,
         pickers: endpoint_picker::resolve(snapshot),
         needs,

@@ -129,6 +129,8 @@ fn backend(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::{
         api::HttpRouteRule,
@@ -145,6 +147,7 @@ mod tests {
             snapshot: &snapshot,
             grants: &grants,
             policies: &policies,
+            pools: &BTreeMap::new(),
         };
         let mut mistakes = Mistakes::default();
         (rule(3, &written, "default", &backends, &mut mistakes), mistakes)

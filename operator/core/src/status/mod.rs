@@ -14,6 +14,7 @@ mod example;
 mod feature;
 mod fleet;
 mod gateway;
+mod inference_pool;
 mod listener;
 mod listener_set;
 mod policy;
@@ -64,6 +65,7 @@ pub fn statuses(
         }
     }
     changes.extend(route::changes(snapshot, resolved, options));
+    changes.extend(inference_pool::changes(snapshot, resolved, options));
     changes.extend(policy::changes(snapshot, resolved, options));
     changes
 }
