@@ -1,6 +1,6 @@
-//! The kinds of the objects that run gateways.
+//! The kinds of the objects that run gateways and endpoint pickers.
 
-/// A kind of the objects that run gateways.
+/// A kind of the objects that run something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectKind {
     /// Empty for the core group.
@@ -14,6 +14,10 @@ pub struct ObjectKind {
 }
 
 pub(super) const SERVICE_ACCOUNT: ObjectKind = ObjectKind::new("", "v1", "ServiceAccount", "serviceaccounts");
+pub(super) const ROLE: ObjectKind = ObjectKind::new("rbac.authorization.k8s.io", "v1", "Role", "roles");
+pub(super) const ROLE_BINDING: ObjectKind =
+    ObjectKind::new("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings");
+pub(super) const SECRET: ObjectKind = ObjectKind::new("", "v1", "Secret", "secrets");
 pub(super) const CONFIG_MAP: ObjectKind = ObjectKind::new("", "v1", "ConfigMap", "configmaps");
 pub(super) const SERVICE: ObjectKind = ObjectKind::new("", "v1", "Service", "services");
 pub(super) const NETWORK_POLICY: ObjectKind =
@@ -29,7 +33,7 @@ pub(super) const AUTOSCALER: ObjectKind = ObjectKind::new(
 pub(super) const DISRUPTION_BUDGET: ObjectKind =
     ObjectKind::new("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets");
 
-/// Every kind that there is, in the order in which its objects need each other.
+/// Every kind that runs gateways, in the order in which its objects need each other.
 pub const KINDS: [ObjectKind; 8] = [
     SERVICE_ACCOUNT,
     CONFIG_MAP,
@@ -38,6 +42,18 @@ pub const KINDS: [ObjectKind; 8] = [
     DEPLOYMENT,
     DAEMON_SET,
     AUTOSCALER,
+    DISRUPTION_BUDGET,
+];
+
+/// Every kind that runs endpoint pickers, likewise.
+pub const PICKER_KINDS: [ObjectKind; 8] = [
+    SERVICE_ACCOUNT,
+    ROLE,
+    ROLE_BINDING,
+    CONFIG_MAP,
+    SECRET,
+    SERVICE,
+    DEPLOYMENT,
     DISRUPTION_BUDGET,
 ];
 

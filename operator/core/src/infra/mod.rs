@@ -1,9 +1,12 @@
-//! What must run for a gateway, whatever runs it: pods of a cluster, or processes of this machine.
+//! What must run for a gateway, whatever runs it: pods of a cluster, or processes of this machine; and for an endpoint
+//! picker, in a cluster.
 //!
 //! ```text
 //! GatewayInfra ──objects──> ServiceAccount, ConfigMap, Service, NetworkPolicy,    ──covers──> to be applied?
 //!                           Deployment or DaemonSet, HorizontalPodAutoscaler,     ──ready───> may its predecessor go?
 //!                           PodDisruptionBudget
+//! PickerInfra ──picker_objects──> ServiceAccount, Role, RoleBinding, ConfigMap, Secret, Service, Deployment,
+//!                                 PodDisruptionBudget
 //! addresses <── Service's status
 //! ```
 
@@ -26,12 +29,12 @@ use crate::api::{NginxContainer, NginxNetworkPolicy, NginxPod, NginxService, Ngi
 
 pub use self::{
     compare::{addresses, covers, is_ready},
-    kind::{KINDS, ObjectKind},
+    kind::{KINDS, ObjectKind, PICKER_KINDS},
     objects::{AUDIENCE, Cluster, GATEWAY_NAME_LABEL, Object, objects, objects_key},
     patch::{container_patch_problems, pod_patch_problems},
     picker::{
-        DEFAULT_IMAGE, PICKER_KINDS, PickerInfra, ServingCertificate, picker_host, picker_image,
-        picker_objects,
+        DEFAULT_IMAGE, PICKER_LABEL, PickerInfra, ServingCertificate, observed_picker, picker_host,
+        picker_image, picker_names, picker_objects, picker_tls, stored_certificate,
     },
 };
 

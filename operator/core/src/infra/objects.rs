@@ -28,7 +28,7 @@ pub const GATEWAY_NAME_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
 const CONTROLLER_LABEL: &str = "flotilla.dev/controller";
 
 /// The annotation with a digest of what was wanted, so that an object shows whether it was made of something else.
-const WANTED_ANNOTATION: &str = "flotilla.dev/wanted";
+pub(super) const WANTED_ANNOTATION: &str = "flotilla.dev/wanted";
 
 /// What all gateways of an operator have in common in a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Status of `EndpointPicker`s.
 
+use std::fmt::Write as _;
+
 use super::condition::{Wanted, merged, sentences};
 use crate::{
     api::EndpointPickerStatus,
@@ -65,15 +67,21 @@ fn available(picker: &Picker, observed: Option<&ObservedPicker>) -> Wanted {
     match observed {
         None => no("Pending", "It has not been started yet.".to_owned()),
         Some(ObservedPicker {
-            failure: Some(failure),
-            ..
-        }) => no("Failed", format!("{failure}.")),
-        Some(ObservedPicker { ready, wanted, .. }) => {
-            let message = format!("{ready} of {wanted} pods pick.");
-            if *ready > 0 {
-                Wanted::yes("Available", "Available", message)
-            } else {
-                no("Pending", message)
+            ready,
+            wanted,
+            failure,
+        }) => {
+            let mut message = format!("{ready} of {wanted} pods pick.");
+            if *wanted > 1 {
+                message.push_str(" One leads and picks, the others stand by.");
+            }
+            if let Some(failure) = failure {
+                let _ = write!(message, " {failure}.");
+            }
+            match (ready, failure) {
+                (1.., _) => Wanted::yes("Available", "Available", message),
+                (_, Some(failure)) => no("Failed", format!("{failure}.")),
+                (_, None) => no("Pending", message),
             }
         }
     }

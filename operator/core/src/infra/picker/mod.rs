@@ -1,13 +1,22 @@
 //! The Kubernetes objects that run an endpoint picker.
 
+mod pod;
+
 use std::collections::BTreeMap;
 
+use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
-use super::{Cluster, Object, ObjectKind};
+use super::{
+    Cluster, Object, ObjectKind,
+    kind::{CONFIG_MAP, DISRUPTION_BUDGET, ROLE, ROLE_BINDING, SECRET, SERVICE, SERVICE_ACCOUNT},
+    objects::WANTED_ANNOTATION,
+};
 use crate::{
     api::{EndpointPickerImplementation, EndpointPickerSpec},
+    config::{BackendTls, Verification},
     object::ObjectKey,
+    observed::ObservedPicker,
     syntax::digest,
 };
 
@@ -15,54 +24,17 @@ use crate::{
 pub const DEFAULT_IMAGE: &str = "registry.k8s.io/gateway-api-inference-extension/epp:v1.5.0";
 
 /// The label that says whose picker it is.
-const PICKER_LABEL: &str = "flotilla.dev/endpoint-picker";
+pub const PICKER_LABEL: &str = "flotilla.dev/endpoint-picker";
 
 /// Where the picker listens for gateways, whatever the port of its Service.
 const GRPC_PORT: u16 = 9002;
 
-/// Where it answers probes.
-const HEALTH_PORT: u16 = 9003;
-
 /// Where it tells metrics.
 const METRICS_PORT: u16 = 9090;
 
-/// How long it goes on for requests that wait for its choice, in seconds.
-const GRACE_PERIOD: u32 = 130;
-
-const SERVICE_ACCOUNT: ObjectKind = kind("", "v1", "ServiceAccount", "serviceaccounts");
-const ROLE: ObjectKind = kind("rbac.authorization.k8s.io", "v1", "Role", "roles");
-const ROLE_BINDING: ObjectKind = kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings");
-const CONFIG_MAP: ObjectKind = kind("", "v1", "ConfigMap", "configmaps");
-const SECRET: ObjectKind = kind("", "v1", "Secret", "secrets");
-const SERVICE: ObjectKind = kind("", "v1", "Service", "services");
-const DEPLOYMENT: ObjectKind = kind("apps", "v1", "Deployment", "deployments");
-const DISRUPTION_BUDGET: ObjectKind = kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets");
-
-/// Every kind that there is, in the order in which its objects need each other.
-pub const PICKER_KINDS: [ObjectKind; 8] = [
-    SERVICE_ACCOUNT,
-    ROLE,
-    ROLE_BINDING,
-    CONFIG_MAP,
-    SECRET,
-    SERVICE,
-    DEPLOYMENT,
-    DISRUPTION_BUDGET,
-];
-
-const fn kind(
-    group: &'static str,
-    version: &'static str,
-    kind: &'static str,
-    plural: &'static str,
-) -> ObjectKind {
-    ObjectKind {
-        group,
-        version,
-        kind,
-        plural,
-    }
-}
+/// Files of its Secret, as the picker looks for them.
+const CERTIFICATE: &str = "tls.crt";
+const KEY: &str = "tls.key";
 
 /// What one endpoint picker needs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -98,7 +70,73 @@ pub fn picker_image(spec: &EndpointPickerSpec) -> &str {
     spec.image.as_deref().unwrap_or(DEFAULT_IMAGE)
 }
 
-/// Everything that runs an endpoint picker, in the order of [`PICKER_KINDS`].
+/// The names that a picker's certificate holds; the first is [`picker_host`].
+#[must_use]
+pub fn picker_names(picker: &ObjectKey) -> Vec<String> {
+    let host = picker_host(picker);
+    let ObjectKey { namespace, name } = picker;
+    vec![
+        host.clone(),
+        format!("{name}.{namespace}"),
+        format!("{host}.cluster.local"),
+    ]
+}
+
+/// The TLS with which gateways know a picker that we run from any other, given the authorities that its certificate may
+/// come from, in PEM.
+#[must_use]
+pub fn picker_tls(picker: &ObjectKey, authorities: &str) -> BackendTls {
+    let host = picker_host(picker);
+    BackendTls {
+        server_name: host.clone(),
+        verification: Some(Verification {
+            authorities: Some(authorities.to_owned()),
+            hostnames: vec![host],
+            uris: Vec::new(),
+        }),
+        client_certificate: None,
+    }
+}
+
+/// The certificate that a picker's Secret holds, if it holds one.
+#[must_use]
+pub fn stored_certificate(secret: &Value) -> Option<ServingCertificate> {
+    let text = |name: &str| {
+        let ByteString(bytes) = serde_json::from_value(secret["data"].get(name)?.clone()).ok()?;
+        String::from_utf8(bytes).ok()
+    };
+    Some(ServingCertificate {
+        certificate: text(CERTIFICATE)?,
+        key: text(KEY)?,
+    })
+}
+
+/// What a picker's Deployment says of its pods.
+#[must_use]
+pub fn observed_picker(deployment: &Value) -> ObservedPicker {
+    let count = |value: &Value| {
+        value
+            .as_i64()
+            .and_then(|count| i32::try_from(count).ok())
+            .unwrap_or_default()
+    };
+    let conditions = deployment["status"]["conditions"].as_array();
+    let mut conditions = conditions.into_iter().flatten();
+    let failure = conditions.find(|condition| {
+        matches!(
+            (condition["type"].as_str(), condition["status"].as_str()),
+            (Some("ReplicaFailure"), Some("True")) | (Some("Progressing"), Some("False"))
+        )
+    });
+    let message = failure.and_then(|condition| condition["message"].as_str());
+    ObservedPicker {
+        ready: count(&deployment["status"]["readyReplicas"]),
+        wanted: count(&deployment["spec"]["replicas"]),
+        failure: message.map(|message| message.trim_end_matches('.').to_owned()),
+    }
+}
+
+/// Everything that runs an endpoint picker, in the order of [`PICKER_KINDS`](super::PICKER_KINDS).
 ///
 /// All objects have the picker's name, as the pool knows it by that. Roles are its own: it sees the pods and pools of
 /// its namespace.
@@ -117,7 +155,7 @@ pub fn picker_objects(
     let configuration = configuration(&infra.spec);
     let subject = json!({"kind": "ServiceAccount", "name": picker.name, "namespace": picker.namespace});
     let role = json!({"apiGroup": ROLE.group, "kind": "Role", "name": picker.name});
-    let budget = json!({"maxUnavailable": 1, "selector": {"matchLabels": maker.selector()}});
+    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
     vec![
         maker.object(SERVICE_ACCOUNT, json!({"automountServiceAccountToken": false})),
         maker.object(ROLE, json!({"rules": rules()})),
@@ -127,12 +165,12 @@ pub fn picker_objects(
             SECRET,
             json!({
                 "type": "kubernetes.io/tls",
-                "stringData": {"tls.crt": certificate.certificate, "tls.key": certificate.key},
+                "data": {(CERTIFICATE): bytes(&certificate.certificate), (KEY): bytes(&certificate.key)},
             }),
         ),
         maker.service(),
         maker.deployment(&configuration),
-        maker.object(DISRUPTION_BUDGET, json!({"spec": budget})),
+        maker.disruption_budget(),
     ]
 }
 
@@ -224,146 +262,28 @@ impl Maker<'_> {
         self.object(SERVICE, json!({"spec": spec}))
     }
 
-    fn deployment(&self, configuration: &str) -> Object {
-        let replicas = self.replicas();
-        let rolling = if replicas > 1 {
-            // Who stands by is not ready: to wait for that would be to wait for ever.
-            json!({"maxUnavailable": "100%", "maxSurge": 0})
+    /// How many pods may be missing while nodes are drained. Of those that elect a leader only that one is ready, and it
+    /// may go: another one takes over.
+    fn disruption_budget(&self) -> Object {
+        let unavailable = if self.replicas() > 1 {
+            json!("100%")
         } else {
-            json!({"maxUnavailable": 0, "maxSurge": 1})
+            json!(1)
         };
-        let spec = json!({
-            "replicas": replicas,
-            "selector": {"matchLabels": self.selector()},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": rolling},
-            "template": {
-                "metadata": {
-                    "labels": self.labels(),
-                    // It reads its configuration at its start.
-                    "annotations": {"flotilla.dev/configuration": digest([configuration.as_bytes()])},
-                },
-                "spec": self.pod(),
-            },
-        });
-        self.object(DEPLOYMENT, json!({"spec": spec}))
-    }
-
-    fn pod(&self) -> Value {
-        let EndpointPickerSpec {
-            image_pull_secrets,
-            node_selector,
-            tolerations,
-            affinity,
-            priority_class_name,
-            ..
-        } = &self.infra.spec;
-        let mut spec = json!({
-            "serviceAccountName": self.picker.name,
-            "automountServiceAccountToken": true,
-            "enableServiceLinks": false,
-            "terminationGracePeriodSeconds": GRACE_PERIOD,
-            "securityContext": {
-                "runAsNonRoot": true,
-                "runAsUser": 65532,
-                "runAsGroup": 65532,
-                "fsGroup": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [self.container()],
-            "volumes": [
-                {"name": "configuration", "configMap": {"name": self.picker.name}},
-                {"name": "certificate", "secret": {"secretName": self.picker.name}},
-            ],
-        });
-        set(&mut spec, "imagePullSecrets", image_pull_secrets);
-        set(&mut spec, "nodeSelector", node_selector);
-        set(&mut spec, "tolerations", tolerations);
-        set(&mut spec, "affinity", affinity);
-        set(&mut spec, "priorityClassName", priority_class_name);
-        spec
-    }
-
-    fn container(&self) -> Value {
-        let EndpointPickerSpec {
-            image_pull_policy,
-            env,
-            resources,
-            ..
-        } = &self.infra.spec;
-        let field =
-            |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
-        let mut variables = vec![
-            field("NAMESPACE", "metadata.namespace"),
-            field("POD_NAME", "metadata.name"),
-        ];
-        variables.extend(env.iter().flatten().map(|variable| json!(variable)));
-        let probe = |service: &str| json!({"grpc": {"port": HEALTH_PORT, "service": service}});
-        let mut readiness = probe("readiness");
-        readiness["periodSeconds"] = json!(2);
-        let mut liveness = probe("liveness");
-        liveness["initialDelaySeconds"] = json!(30);
-        let mut container = json!({
-            "name": "picker",
-            "image": picker_image(&self.infra.spec),
-            "args": self.args(),
-            "env": variables,
-            "ports": [
-                {"name": "grpc", "containerPort": GRPC_PORT},
-                {"name": "health", "containerPort": HEALTH_PORT},
-                {"name": "metrics", "containerPort": METRICS_PORT},
-            ],
-            "readinessProbe": readiness,
-            "livenessProbe": liveness,
-            "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}},
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "readOnlyRootFilesystem": true,
-                "capabilities": {"drop": ["ALL"]},
-            },
-            "volumeMounts": [
-                {"name": "configuration", "mountPath": "/etc/picker", "readOnly": true},
-                {"name": "certificate", "mountPath": "/etc/picker-certificate", "readOnly": true},
-            ],
-        });
-        set(&mut container, "imagePullPolicy", image_pull_policy);
-        set(&mut container, "resources", resources);
-        container
-    }
-
-    /// Arguments that both implementations know.
-    fn args(&self) -> Vec<String> {
-        let mut args = vec![
-            format!("--pool-name={}", self.infra.pool),
-            format!("--pool-namespace={}", self.picker.namespace),
-            "--config-file=/etc/picker/config.yaml".to_owned(),
-            format!("--grpc-port={GRPC_PORT}"),
-            format!("--grpc-health-port={HEALTH_PORT}"),
-            format!("--metrics-port={METRICS_PORT}"),
-            "--metrics-endpoint-auth=false".to_owned(),
-            "--tracing=false".to_owned(),
-            "--enable-pprof=false".to_owned(),
-            "--cert-path=/etc/picker-certificate".to_owned(),
-            "--enable-cert-reload=true".to_owned(),
-        ];
-        if self.replicas() > 1 {
-            args.push("--ha-enable-leader-election".to_owned());
-        }
-        args.extend(self.infra.spec.extra_args.iter().flatten().cloned());
-        args
-    }
-
-    fn replicas(&self) -> i32 {
-        self.infra.spec.replicas.unwrap_or(1)
+        let spec = json!({"maxUnavailable": unavailable, "selector": {"matchLabels": self.selector()}});
+        self.object(DISRUPTION_BUDGET, json!({"spec": spec}))
     }
 
     /// An object with the content that is its own, and all the rest that objects have.
     fn object(&self, kind: ObjectKind, mut content: Value) -> Object {
+        let content_digest = digest([content.to_string().as_bytes()]);
         content["apiVersion"] = kind.api_version().into();
         content["kind"] = kind.kind.into();
         content["metadata"] = json!({
             "namespace": self.picker.namespace,
             "name": self.picker.name,
             "labels": self.labels(),
+            "annotations": {(WANTED_ANNOTATION): content_digest},
             "ownerReferences": [{
                 "apiVersion": "flotilla.dev/v1alpha1",
                 "kind": "EndpointPicker",
@@ -401,13 +321,6 @@ impl Maker<'_> {
     }
 }
 
-/// Sets a field to what the user wants, if that is anything.
-fn set<T: serde::Serialize>(object: &mut Value, field: &str, value: &Option<T>) {
-    if let Some(value) = value {
-        object[field] = json!(value);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::{
@@ -419,7 +332,7 @@ mod tests {
     use serde::{Serialize, de::DeserializeOwned};
 
     use super::*;
-    use crate::infra::covers;
+    use crate::infra::{PICKER_KINDS, covers};
 
     fn objects_of(spec: Value) -> Vec<Value> {
         let infra = PickerInfra {
@@ -511,5 +424,45 @@ mod tests {
         assert_eq!(args.last(), Some(&json!("--v=4")));
         assert!(args.contains(&json!("--pool-name=llm")));
         assert_eq!(container["image"], "epp:1");
+    }
+
+    #[test]
+    fn what_the_secret_holds_is_read_back() {
+        let certificate = ServingCertificate {
+            certificate: "CERTIFICATE".to_owned(),
+            key: "KEY".to_owned(),
+        };
+        let infra = PickerInfra::default();
+        let picker = ObjectKey::new("ai", "llm-picker");
+        let objects = picker_objects(&picker, &infra, &certificate, &Cluster::default());
+        let secret = objects[4].manifest.clone().expect("it is wanted");
+        assert!(stored_certificate(&secret) == Some(certificate));
+        assert!(stored_certificate(&json!({"data": {"tls.crt": "QQ=="}})).is_none());
+    }
+
+    #[test]
+    fn a_field_that_is_no_longer_wanted_makes_an_object_differ() {
+        let with = objects_of(json!({"nodeSelector": {"gpu": "none"}}));
+        let without = objects_of(json!({}));
+        assert!(!covers(&with[6], &without[6]));
+    }
+
+    #[test]
+    fn nodes_can_be_drained_of_pods_of_which_one_is_ready() {
+        let budget = |spec: Value| objects_of(spec)[7]["spec"]["maxUnavailable"].clone();
+        assert_eq!(budget(json!({})), 1);
+        assert_eq!(budget(json!({"replicas": 3})), "100%");
+    }
+
+    #[test]
+    fn a_deployment_tells_how_many_pods_pick_and_what_hinders_them() {
+        let mut deployment = json!({
+            "spec": {"replicas": 2},
+            "status": {"readyReplicas": 1, "conditions": [{"type": "Progressing", "status": "True", "message": "fine"}]},
+        });
+        let observed = observed_picker(&deployment);
+        assert_eq!((observed.ready, observed.wanted, observed.failure), (1, 2, None));
+        deployment["status"]["conditions"][0]["status"] = json!("False");
+        assert_eq!(observed_picker(&deployment).failure.as_deref(), Some("fine"));
     }
 }
