@@ -207,7 +207,11 @@ where
     fn new(call: Call, question: &Question<'_>, body: &'a mut Held<B>) -> Self {
         Self {
             call,
-            exchange: Exchange::new(question.subset.clone(), question.settings.request_buffer),
+            // A body that is printed anew is a little longer or shorter.
+            exchange: Exchange::new(
+                question.subset.clone(),
+                question.settings.request_buffer.saturating_mul(2),
+            ),
             body,
             shown: 0,
             is_end_shown: false,

@@ -83,7 +83,8 @@ impl Target {
     /// When the name is none that a URI can hold.
     #[must_use]
     pub fn new(tls: Option<tls::Client>, authority: &Authority, connect_timeout: Duration) -> Self {
-        let request = Request::post(format!("http://{authority}{METHOD}"))
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let request = Request::post(format!("{scheme}://{authority}{METHOD}"))
             .version(Version::HTTP_2)
             .header(CONTENT_TYPE, "application/grpc")
             .header(TE, "trailers")

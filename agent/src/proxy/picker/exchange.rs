@@ -35,7 +35,7 @@ pub enum Violation {
     Body,
     #[error("the picker answers with status {0}")]
     Status(i32),
-    #[error("the picker ended the exchange without a choice")]
+    #[error("the picker has not named an endpoint")]
     NoChoice,
 }
 

@@ -147,6 +147,8 @@ pub struct Passing<B> {
     windows: Windows,
     source: B,
     is_source_ended: bool,
+    /// Why the endpoint has ended in the middle, until the client is told.
+    failure: Option<BoxError>,
     /// Whether each chunk is awaited by someone.
     is_event_stream: bool,
     /// When our patience ends; not set while the picker owes nothing that anyone waits for.
@@ -171,6 +173,7 @@ where
             windows,
             is_source_ended: source.is_end_stream(),
             source,
+            failure: None,
             is_event_stream,
             deadline: None,
             timer: Box::pin(sleep(PATIENCE)),
@@ -186,8 +189,8 @@ where
                 self.deadline = None;
                 return Poll::Ready(());
             }
-            // The body need not wait for the head. If the endpoint breaks off, the next poll says so.
-            if let Poll::Ready(Ok(())) = self.show(context) {
+            // The body need not wait for the head.
+            if self.show(context).is_ready() {
                 continue;
             }
             self.deadline = Some(deadline);
@@ -227,20 +230,17 @@ where
     }
 
     /// Shows the picker what the endpoint has sent next; pending while either of them has to be waited for.
-    fn show(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn show(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.is_source_ended || self.is_full() {
             return Poll::Pending;
         }
         if let Some(call) = &mut self.call {
             ready!(call.poll_writable(context));
         }
-        let frame = ready!(Pin::new(&mut self.source).poll_frame(context)).transpose();
-        let frame = frame.map_err(|source| Error::Endpoint {
-            source: source.into(),
-        })?;
-        self.is_source_ended = frame.is_none() || self.source.is_end_stream();
-        match frame.map(Frame::into_data) {
-            Some(Ok(mut data)) => {
+        let frame = ready!(Pin::new(&mut self.source).poll_frame(context));
+        self.is_source_ended = !matches!(frame, Some(Ok(_))) || self.source.is_end_stream();
+        match frame.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(mut data))) => {
                 while data.len() > LONGEST_CHUNK {
                     let chunk = data.split_to(LONGEST_CHUNK);
                     self.show_chunk(chunk, false);
@@ -249,16 +249,17 @@ where
                     self.show_chunk(data, self.is_source_ended);
                 }
             }
-            Some(Err(frame)) => {
+            Some(Ok(Err(frame))) => {
                 if let Ok(trailers) = frame.into_trailers() {
                     self.is_source_ended = true;
                     let message = self.exchange.show_response_trailers(trailers);
                     self.send(message, true);
                 }
             }
+            Some(Err(error)) => self.failure = Some(error.into()),
             None => self.show_chunk(Bytes::new(), true),
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 
     fn show_chunk(&mut self, chunk: Bytes, is_last: bool) {
@@ -362,7 +363,11 @@ where
                 this.finish();
                 return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
             }
-            if this.show(context)?.is_ready() {
+            if let Some(source) = this.failure.take() {
+                this.call = None;
+                return Poll::Ready(Some(Err(Error::Endpoint { source })));
+            }
+            if this.show(context).is_ready() {
                 continue;
             }
             ready!(this.poll_patience(context));
