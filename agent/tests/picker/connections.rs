@@ -1,0 +1,226 @@
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+
+use agent::proxy::{
+    picker::ask::{Failure, Refused},
+    settings::Settings,
+};
+use proto::fleet;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tokio::net::TcpListener;
+use tonic::transport::Identity;
+
+use crate::setting::{Listening, Picker, Proxy, get, picker, run, soon};
+
+async fn is_asked(proxy: &Proxy, picker: &mut Picker) {
+    let script = async { picker.call().await.choose().await };
+    proxy.chosen(get(), script).await;
+}
+
+/// What made asking fail.
+async fn failure(proxy: &Proxy) -> Failure {
+    match soon(proxy.ask(get())).await {
+        Err(Refused::Failed { failure, .. }) => failure,
+        other => panic!("{other:?} in place of a failure"),
+    }
+}
+
+#[test]
+fn connections_are_made_before_anyone_asks() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _proxy = Proxy::new(&[listener.local_addr().unwrap()], None);
+        for _ in 0..2 {
+            soon(listener.accept()).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn without_pickers_asking_fails_at_once() {
+    run(async {
+        assert!(matches!(
+            failure(&Proxy::new(&[], None)).await,
+            Failure::Connect { .. }
+        ));
+    });
+}
+
+#[test]
+fn a_picker_that_refuses_connections_fails_at_once() {
+    run(async {
+        let address = TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let settings = Settings {
+            picker_connect_timeout: Duration::from_hours(1),
+            ..Settings::default()
+        };
+        let proxy = Proxy::with(settings, &[address], None);
+        assert!(matches!(failure(&proxy).await, Failure::Connect { .. }));
+    });
+}
+
+#[test]
+fn a_picker_that_only_accepts_is_not_waited_for() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let settings = Settings {
+            picker_connect_timeout: Duration::from_millis(50),
+            ..Settings::default()
+        };
+        let proxy = Proxy::with(settings, &[listener.local_addr().unwrap()], None);
+        assert!(matches!(failure(&proxy).await, Failure::Connect { .. }));
+    });
+}
+
+#[test]
+fn connections_come_back_with_the_picker() {
+    run(async {
+        let mut one = Picker::start();
+        let address = one.address;
+        let proxy = Proxy::new(&[address], None);
+        is_asked(&proxy, &mut one).await;
+        one.kill();
+        while soon(proxy.ask(get())).await.is_ok() {}
+        let mut two = Picker::listening(Listening {
+            address: Some(address),
+            ..Listening::default()
+        });
+        let script = async { two.call().await.choose().await };
+        let asked = async {
+            while proxy.ask(get()).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(async { tokio::join!(asked, script) }).await;
+    });
+}
+
+#[test]
+fn new_pods_are_asked_and_old_ones_no_more() {
+    run(async {
+        let (mut one, mut two) = (Picker::start(), Picker::start());
+        let mut proxy = Proxy::new(&[one.address], None);
+        is_asked(&proxy, &mut one).await;
+        let before = proxy.connections();
+        proxy.picker = picker(&[two.address], None);
+        proxy.pickers.put([&proxy.picker], &proxy.settings);
+        assert!(std::rc::Rc::ptr_eq(&before, &proxy.connections()));
+        for _ in 0..3 {
+            is_asked(&proxy, &mut two).await;
+        }
+    });
+}
+
+#[test]
+fn all_pods_are_asked() {
+    run(async {
+        let (mut one, mut two) = (Picker::start(), Picker::start());
+        let proxy = Proxy::new(&[one.address, two.address], None);
+        let mut asked = BTreeSet::new();
+        while asked.len() < 2 {
+            let script = async {
+                let mut call = tokio::select! {
+                    call = one.call() => { asked.insert(one.address); call }
+                    call = two.call() => { asked.insert(two.address); call }
+                };
+                call.choose().await;
+            };
+            proxy.chosen(get(), script).await;
+        }
+    });
+}
+
+#[test]
+fn calls_have_no_limit_but_connections_grow_with_them() {
+    run(async {
+        const CALLS: usize = 50;
+        let mut picker = Picker::listening(Listening {
+            most_calls: Some(4),
+            ..Listening::default()
+        });
+        let proxy = Proxy::new(&[picker.address], None);
+        let (mut calls, mut exchanges) = (Vec::new(), Vec::new());
+        for _ in 0..CALLS {
+            let script = async {
+                let mut call = picker.call().await;
+                call.choose().await;
+                calls.push(call);
+            };
+            exchanges.push(proxy.chosen(get(), script).await);
+        }
+    });
+}
+
+/// A picker's certificate with its key, and who issued it.
+fn certificate(name: &str) -> (Identity, String) {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, "authority");
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec![name.to_owned()])
+        .unwrap()
+        .signed_by(&key, &authority)
+        .unwrap();
+    (
+        Identity::from_pem(certificate.pem(), key.serialize_pem()),
+        authority.pem(),
+    )
+}
+
+/// TLS with a picker of a name whose certificate some authorities must have issued.
+fn tls(name: &str, authorities: Option<&str>) -> fleet::Tls {
+    fleet::Tls {
+        server_name: name.to_owned(),
+        verification: authorities.map(|authorities| fleet::Verification {
+            authorities: authorities.to_owned(),
+            ..fleet::Verification::default()
+        }),
+        client_certificate: String::new(),
+    }
+}
+
+fn listening(identity: Identity) -> Picker {
+    Picker::listening(Listening {
+        identity: Some(identity),
+        ..Listening::default()
+    })
+}
+
+#[test]
+fn pickers_that_nobody_vouches_for_are_asked_where_that_is_said() {
+    run(async {
+        // As pickers make it themselves: without any name.
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::default().self_signed(&key).unwrap();
+        let mut picker = listening(Identity::from_pem(certificate.pem(), key.serialize_pem()));
+        is_asked(
+            &Proxy::new(&[picker.address], Some(tls("picker.default", None))),
+            &mut picker,
+        )
+        .await;
+    });
+}
+
+#[test]
+fn pickers_are_verified_where_that_is_said() {
+    run(async {
+        let (identity, authority) = certificate("picker.default");
+        let (_, other) = certificate("picker.default");
+        let mut picker = listening(identity);
+        let proxy =
+            |name, authority| Proxy::new(&[picker.address as SocketAddr], Some(tls(name, Some(authority))));
+        let strangers = [
+            proxy("picker.default", &other),
+            proxy("other.default", &authority),
+        ];
+        let known = proxy("picker.default", &authority);
+        for stranger in strangers {
+            assert!(matches!(failure(&stranger).await, Failure::Connect { .. }));
+        }
+        is_asked(&known, &mut picker).await;
+    });
+}

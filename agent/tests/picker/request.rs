@@ -1,0 +1,350 @@
+use std::time::Duration;
+
+use agent::proxy::{
+    picker::{
+        ask::{Asked, Failure, Refused},
+        message::{BodyResponse, LONGEST_CHUNK, processing_response::Response, protocol},
+    },
+    settings::Settings,
+};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use tonic::Status;
+
+use crate::setting::{
+    ENDPOINT, Picker, Proxy, chosen, chunks, data, full, get, headers, post, refusal, run, soon, streamed,
+    text, value,
+};
+
+#[test]
+fn the_body_is_shown_while_it_arrives() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let (sender, body) = chunks();
+        sender.send(data("one ")).unwrap();
+        let script = async {
+            let mut call = picker.call().await;
+            let first = call.next().await.unwrap();
+            assert_eq!(first.protocol_config, Some(protocol()));
+            assert_eq!(call.body().await.body, "one ");
+            sender.send(data("two")).unwrap();
+            let second = call.body().await;
+            assert_eq!((&second.body[..], second.end_of_stream), (&b"two"[..], false));
+            drop(sender);
+            let end = call.body().await;
+            assert_eq!((&end.body[..], end.end_of_stream), (&b""[..], true));
+            call.answer(chosen(ENDPOINT));
+            call.answer(Response::RequestBody(streamed("one two", true)));
+        };
+        let chosen = proxy.chosen(post(body), script).await;
+        assert_eq!(chosen.endpoints, [ENDPOINT.parse().unwrap()]);
+        assert_eq!(text(chosen.request.into_body()).await, "one two");
+    });
+}
+
+#[test]
+fn pseudo_headers_request_id_and_trace_are_shown() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let mut request = post(full("body"));
+        request
+            .headers_mut()
+            .insert("traceparent", "00-1-2-01".parse().unwrap());
+        let mut id = Vec::new();
+        let script = async {
+            let mut call = picker.call().await;
+            let headers = call.headers().await;
+            for (name, expected) in [
+                (":method", "POST"),
+                (":path", "/v1/completions"),
+                (":authority", "models.example"),
+                (":scheme", "http"),
+                ("traceparent", "00-1-2-01"),
+            ] {
+                assert_eq!(value(&headers, name), Some(expected.as_bytes()), "{name}");
+            }
+            assert!(!headers.end_of_stream);
+            id = value(&headers, "x-request-id").unwrap().to_vec();
+            assert!(call.body().await.end_of_stream);
+            call.answer(chosen(ENDPOINT));
+            call.answer(Response::RequestBody(BodyResponse::default()));
+        };
+        let chosen = proxy.chosen(request, script).await;
+        assert_eq!(chosen.request.headers()["x-request-id"].as_bytes(), id);
+        assert_eq!(text(chosen.request.into_body()).await, "body");
+    });
+}
+
+#[test]
+fn long_bodies_are_cut_into_chunks_that_every_picker_takes() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let body = Bytes::from(vec![b'x'; 3 * LONGEST_CHUNK + 1]);
+        let script = async {
+            let mut call = picker.call().await;
+            call.headers().await;
+            for expected in [LONGEST_CHUNK, LONGEST_CHUNK, LONGEST_CHUNK, 1] {
+                let chunk = call.body().await;
+                assert_eq!((chunk.body.len(), chunk.end_of_stream), (expected, expected == 1));
+                call.answer(Response::RequestBody(streamed(chunk.body, chunk.end_of_stream)));
+            }
+            call.answer(chosen(ENDPOINT));
+        };
+        let chosen = proxy.chosen(post(full(body.clone())), script).await;
+        assert_eq!(
+            chosen.request.headers()["content-length"],
+            body.len().to_string().as_str()
+        );
+        assert_eq!(
+            chosen.request.into_body().collect().await.unwrap().to_bytes(),
+            body
+        );
+    });
+}
+
+#[test]
+fn a_body_that_turns_out_empty_is_none() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let (sender, body) = chunks();
+        let script = async {
+            drop(sender);
+            let mut call = picker.call().await;
+            assert!(call.headers().await.end_of_stream);
+            call.answer(chosen(ENDPOINT));
+        };
+        let chosen = proxy.chosen(post(body), script).await;
+        assert!(!chosen.request.headers().contains_key("content-length"));
+        assert_eq!(text(chosen.request.into_body()).await, "");
+    });
+}
+
+#[test]
+fn headers_and_body_go_on_as_the_picker_wants_them() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let mut request = post(full("old"));
+        request.headers_mut().insert("content-length", 3.into());
+        request.headers_mut().insert("x-model", "a".parse().unwrap());
+        let script = async {
+            let mut call = picker.call().await;
+            let list = format!("10.9.9.9:1,{ENDPOINT}");
+            let set = [
+                ("x-gateway-destination-endpoint", &*list),
+                ("x-model", "b"),
+                ("content-length", "99"),
+            ];
+            call.headers().await;
+            call.answer(Response::RequestBody(streamed("some", false)));
+            call.answer(Response::RequestBody(streamed("thing new", true)));
+            call.answer(Response::RequestHeaders(headers(&set)));
+        };
+        let chosen = proxy.chosen(request, script).await;
+        assert_eq!(chosen.endpoints, [ENDPOINT.parse().unwrap()]);
+        assert_eq!(chosen.request.headers()["x-model"], "b");
+        assert_eq!(chosen.request.headers()["content-length"], "13");
+        assert_eq!(text(chosen.request.into_body()).await, "something new");
+    });
+}
+
+#[test]
+fn trailers_of_requests_go_on_untouched() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let (sender, body) = chunks();
+        sender.send(data("body")).unwrap();
+        let trailers = [(
+            http::HeaderName::from_static("x-sum"),
+            http::HeaderValue::from_static("1"),
+        )];
+        sender
+            .send(http_body::Frame::trailers(trailers.into_iter().collect()))
+            .unwrap();
+        let script = async { picker.call().await.choose().await };
+        let chosen = proxy.chosen(post(body), script).await;
+        let collected = chosen.request.into_body().collect().await.unwrap();
+        assert_eq!(collected.trailers().unwrap()["x-sum"], "1");
+        assert_eq!(collected.to_bytes(), "body");
+    });
+}
+
+#[test]
+fn a_refusal_is_the_answer_though_the_body_has_not_ended() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let (sender, body) = chunks();
+        sender.send(data("endless")).unwrap();
+        let script = async {
+            let mut call = picker.call().await;
+            call.headers().await;
+            call.answer(refusal());
+            assert!(!call.is_broken_off().await);
+        };
+        let (asked, ()) = soon(async { tokio::join!(proxy.ask(post(body)), script) }).await;
+        let Ok(Asked::Answer(answer)) = asked else {
+            panic!("not answered");
+        };
+        assert_eq!(
+            (answer.status().as_u16(), answer.body().as_ref()),
+            (429, &b"busy"[..])
+        );
+    });
+}
+
+#[test]
+fn a_body_that_is_too_long_is_not_kept() {
+    run(async {
+        let mut picker = Picker::start();
+        let settings = Settings {
+            request_buffer: 10,
+            ..Settings::default()
+        };
+        let proxy = Proxy::with(settings, &[picker.address], None);
+        let script = async {
+            let mut call = picker.call().await;
+            assert!(call.is_broken_off().await);
+        };
+        let (asked, ()) = soon(async { tokio::join!(proxy.ask(post(full("0123456789a"))), script) }).await;
+        assert!(matches!(asked, Err(Refused::TooLong)));
+    });
+}
+
+#[test]
+fn a_request_whose_picker_fails_is_whole() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let (sender, body) = chunks();
+        sender.send(data("one ")).unwrap();
+        let script = async {
+            let mut call = picker.call().await;
+            call.headers().await;
+            call.body().await;
+            call.answer(Response::RequestBody(streamed("another", false)));
+            call.fail(Status::internal("no pods"));
+        };
+        let (asked, ()) = soon(async { tokio::join!(proxy.ask(post(body)), script) }).await;
+        let Err(Refused::Failed { failure, request }) = asked else {
+            panic!("not failed");
+        };
+        assert!(matches!(failure, Failure::Call { .. }), "{failure:?}");
+        sender.send(data("two")).unwrap();
+        drop(sender);
+        assert_eq!(text(request.into_body()).await, "one two");
+    });
+}
+
+#[test]
+fn strangers_are_no_choice() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let script = async {
+            let mut call = picker.call().await;
+            call.headers().await;
+            call.answer(chosen("10.9.9.9:1,example.com:80"));
+        };
+        let (asked, ()) = soon(async { tokio::join!(proxy.ask(get()), script) }).await;
+        assert!(matches!(
+            asked,
+            Err(Refused::Failed {
+                failure: Failure::Strangers(_),
+                ..
+            })
+        ));
+    });
+}
+
+#[test]
+fn a_picker_that_takes_too_long_has_failed() {
+    run(async {
+        let mut picker = Picker::start();
+        let settings = Settings {
+            picker_timeout: Duration::from_millis(50),
+            ..Settings::default()
+        };
+        let proxy = Proxy::with(settings, &[picker.address], None);
+        let (sender, body) = chunks();
+        sender.send(data("body")).unwrap();
+        let script = async {
+            let mut call = picker.call().await;
+            call.headers().await;
+            call.body().await;
+            // The client's time is not the picker's.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            drop(sender);
+            assert!(call.is_broken_off().await);
+        };
+        let (asked, ()) = soon(async { tokio::join!(proxy.ask(post(body)), script) }).await;
+        assert!(matches!(
+            asked,
+            Err(Refused::Failed {
+                failure: Failure::Timeout,
+                ..
+            })
+        ));
+    });
+}
+
+#[test]
+fn a_call_that_breaks_before_any_answer_is_made_once_more() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let script = async {
+            let mut call = picker.call().await;
+            call.headers().await;
+            call.fail(Status::unavailable("stopping"));
+            picker.call().await.choose().await;
+        };
+        let chosen = proxy.chosen(post(full("body")), script).await;
+        assert_eq!(text(chosen.request.into_body()).await, "body");
+    });
+}
+
+#[test]
+fn a_call_that_breaks_after_an_answer_is_not_made_again() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let script = async {
+            let mut call = picker.call().await;
+            call.headers().await;
+            call.answer(chosen(ENDPOINT));
+            call.fail(Status::unavailable("stopping"));
+        };
+        let (asked, ()) = soon(async { tokio::join!(proxy.ask(post(full("body"))), script) }).await;
+        assert!(matches!(
+            asked,
+            Err(Refused::Failed {
+                failure: Failure::Call { .. },
+                ..
+            })
+        ));
+    });
+}
+
+#[test]
+fn a_picker_hears_that_the_client_has_left() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let call = async {
+            let mut call = picker.call().await;
+            call.headers().await;
+            call
+        };
+        let mut call = tokio::select! {
+            _ = proxy.ask(get()) => panic!("nothing was chosen"),
+            call = call => call,
+        };
+        assert!(call.is_broken_off().await);
+    });
+}

@@ -1,0 +1,407 @@
+use std::time::{Duration, Instant};
+
+use agent::proxy::{
+    picker::{
+        message::{
+            BodyResponse, HttpBody, TrailersResponse, processing_request::Request,
+            processing_response::Response,
+        },
+        respond::{Error, Passing, Responded},
+    },
+    settings::Settings,
+};
+use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+
+use crate::setting::{
+    Body, Call, ENDPOINT, Picker, Proxy, chunks, cut, data, empty, full, get, headers, next, refusal, run,
+    soon, streamed,
+};
+
+fn response(body: Body) -> http::Response<Body> {
+    http::Response::builder()
+        .header("content-type", "text/event-stream")
+        .header("content-length", "7")
+        .body(body)
+        .unwrap()
+}
+
+fn passing(responded: Responded<Body>) -> http::Response<Passing<Body>> {
+    match responded {
+        Responded::Response(response) => response,
+        Responded::Answer(answer) => panic!("answered with {answer:?}"),
+    }
+}
+
+/// Takes the head of the response as it is.
+async fn take_head(mut call: Call) -> Call {
+    call.headers().await;
+    call.answer(Response::ResponseHeaders(headers(&[])));
+    call
+}
+
+#[test]
+fn the_picker_hears_who_served_and_changes_the_head() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let script = async |mut call: Call| {
+            let message = call.next().await.unwrap();
+            let metadata = message.metadata_context.unwrap().filter_metadata;
+            let served = &metadata["envoy.lb"].fields["x-gateway-destination-endpoint-served"];
+            assert_eq!(
+                served.kind,
+                Some(prost_types::value::Kind::StringValue(ENDPOINT.to_owned()))
+            );
+            let Some(Request::ResponseHeaders(head)) = message.request else {
+                panic!("{:?} in place of headers", message.request);
+            };
+            assert_eq!(crate::setting::value(&head, ":status"), Some(&b"200"[..]));
+            call.answer(Response::ResponseHeaders(headers(&[
+                (":status", "500"),
+                ("x-seen", "1"),
+            ])));
+            call
+        };
+        let (responded, _call) = proxy
+            .responded(&mut picker, response(full("ignored")), script)
+            .await;
+        let response = passing(responded);
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["x-seen"], "1");
+        assert!(!response.headers().contains_key("content-length"));
+    });
+}
+
+#[test]
+fn tokens_pass_one_by_one_and_the_call_ends_in_good_order() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let (sender, body) = chunks();
+        let (responded, mut call) = proxy.responded(&mut picker, response(body), take_head).await;
+        let mut body = passing(responded).into_body();
+        for token in ["one", "two", "three"] {
+            sender.send(data(token)).unwrap();
+            let echo = async {
+                let HttpBody { body, end_of_stream } = call.body().await;
+                call.answer(Response::ResponseBody(streamed(body, end_of_stream)));
+            };
+            assert_eq!(tokio::join!(next(&mut body), echo).0, token);
+        }
+        drop(sender);
+        let end = async {
+            assert!(call.body().await.end_of_stream);
+            call.answer(Response::ResponseBody(streamed("", true)));
+            assert!(call.next().await.is_none(), "a half close follows the end");
+        };
+        let (rest, ()) = soon(async { tokio::join!(body.frame(), end) }).await;
+        assert!(rest.is_none());
+        drop(body);
+        assert!(!call.is_broken_off().await);
+    });
+}
+
+#[test]
+fn a_response_ends_though_the_picker_never_says_so() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let (responded, mut call) = proxy
+            .responded(&mut picker, response(full("a token")), take_head)
+            .await;
+        let script = async {
+            while call.next().await.is_some() {
+                call.answer(Response::ResponseBody(BodyResponse::default()));
+            }
+        };
+        let body = passing(responded).into_body();
+        let (collected, ()) = soon(async { tokio::join!(body.collect(), script) }).await;
+        assert_eq!(collected.unwrap().to_bytes(), "a token");
+    });
+}
+
+#[test]
+fn a_response_completes_when_the_picker_dies() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let (sender, body) = chunks();
+        let (responded, mut call) = proxy.responded(&mut picker, response(body), take_head).await;
+        let mut body = passing(responded).into_body();
+        for token in ["one ", "two ", "three "] {
+            sender.send(data(token)).unwrap();
+        }
+        let script = async {
+            call.body().await;
+            call.answer(Response::ResponseBody(streamed("one ", false)));
+        };
+        assert_eq!(tokio::join!(next(&mut body), script).0, "one ");
+        picker.kill();
+        assert_eq!(next(&mut body).await, "two ");
+        assert_eq!(next(&mut body).await, "three ");
+        sender.send(data("four")).unwrap();
+        drop(sender);
+        assert_eq!(soon(body.collect()).await.unwrap().to_bytes(), "four");
+    });
+}
+
+#[test]
+fn a_picker_that_leaves_in_good_order_is_not_missed() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let (responded, ()) = proxy
+            .responded(&mut picker, response(full("a token")), async |call| drop(call))
+            .await;
+        let response = passing(responded);
+        assert_eq!(response.headers()["content-length"], "7");
+        assert_eq!(
+            soon(response.into_body().collect()).await.unwrap().to_bytes(),
+            "a token"
+        );
+    });
+}
+
+#[test]
+fn a_picker_that_says_nothing_is_waited_for_once() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let begun = Instant::now();
+        let (responded, _call) = proxy
+            .responded(&mut picker, response(full("a token")), async |call| call)
+            .await;
+        assert_eq!(
+            soon(passing(responded).into_body().collect())
+                .await
+                .unwrap()
+                .to_bytes(),
+            "a token"
+        );
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    });
+}
+
+#[test]
+fn tokens_do_not_wait_for_a_picker_that_hangs() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let (sender, body) = chunks();
+        let (responded, _call) = proxy.responded(&mut picker, response(body), take_head).await;
+        let mut body = passing(responded).into_body();
+        sender.send(data("token")).unwrap();
+        assert_eq!(next(&mut body).await, "token");
+    });
+}
+
+#[test]
+fn a_picker_may_keep_a_response_to_its_end() {
+    run(async {
+        let mut picker = Picker::start();
+        let settings = Settings {
+            response_buffer: 1000,
+            ..Settings::default()
+        };
+        let proxy = Proxy::with(settings, &[picker.address], None);
+        let body = Bytes::from(vec![b'x'; 300_000]);
+        let mut response = response(full(body.clone()));
+        response
+            .headers_mut()
+            .insert("content-type", "application/json".parse().unwrap());
+        let (responded, mut call) = proxy.responded(&mut picker, response, take_head).await;
+        let script = async {
+            let mut kept = Vec::new();
+            loop {
+                let HttpBody { body, end_of_stream } = call.body().await;
+                kept.extend_from_slice(&body);
+                if end_of_stream {
+                    break;
+                }
+            }
+            kept.push(b'y');
+            call.answer(Response::ResponseBody(streamed(kept, true)));
+        };
+        let passing = passing(responded).into_body();
+        let (collected, ()) = soon(async { tokio::join!(passing.collect(), script) }).await;
+        let collected = collected.unwrap().to_bytes();
+        assert_eq!((collected.len(), collected.last()), (body.len() + 1, Some(&b'y')));
+    });
+}
+
+#[test]
+fn trailers_pass_through_the_picker() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let (sender, body) = chunks();
+        sender.send(data("message")).unwrap();
+        let trailers = [(
+            http::HeaderName::from_static("grpc-status"),
+            http::HeaderValue::from_static("0"),
+        )];
+        sender
+            .send(Frame::trailers(trailers.into_iter().collect()))
+            .unwrap();
+        let (responded, mut call) = proxy.responded(&mut picker, response(body), take_head).await;
+        let script = async {
+            let message = call.body().await;
+            assert!(!message.end_of_stream);
+            call.answer(Response::ResponseBody(streamed(message.body, false)));
+            let message = call.next().await.unwrap().request;
+            assert!(matches!(message, Some(Request::ResponseTrailers(_))));
+            let header_mutation = headers(&[("x-cost", "3")]).response.unwrap().header_mutation;
+            call.answer(Response::ResponseTrailers(TrailersResponse { header_mutation }));
+        };
+        let body = passing(responded).into_body();
+        let (collected, ()) = soon(async { tokio::join!(body.collect(), script) }).await;
+        let collected = collected.unwrap();
+        let trailers = collected.trailers().unwrap();
+        assert_eq!(
+            (&trailers["grpc-status"], &trailers["x-cost"]),
+            (&"0".parse().unwrap(), &"3".parse().unwrap())
+        );
+        assert_eq!(collected.to_bytes(), "message");
+    });
+}
+
+#[test]
+fn a_refusal_before_the_head_has_passed_is_the_answer() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let script = async |mut call: Call| {
+            call.headers().await;
+            call.answer(refusal());
+        };
+        let (responded, ()) = proxy
+            .responded(&mut picker, response(full("a token")), script)
+            .await;
+        assert!(matches!(responded, Responded::Answer(answer) if answer.status() == 429));
+    });
+}
+
+#[test]
+fn a_refusal_in_the_middle_breaks_off_the_response() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let (_sender, body) = chunks();
+        let (responded, call) = proxy.responded(&mut picker, response(body), take_head).await;
+        let mut body = passing(responded).into_body();
+        call.answer(refusal());
+        assert!(matches!(soon(body.frame()).await, Some(Err(Error::Picker(status))) if status == 429));
+    });
+}
+
+#[test]
+fn a_response_that_the_endpoint_cuts_is_cut_for_the_client() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let (responded, mut call) = proxy
+            .responded(&mut picker, response(cut("half a tok")), take_head)
+            .await;
+        let mut body = passing(responded).into_body();
+        let script = async {
+            let HttpBody { body, end_of_stream } = call.body().await;
+            assert!(!end_of_stream);
+            call.answer(Response::ResponseBody(streamed(body, false)));
+            assert!(call.is_broken_off().await);
+        };
+        let (failed, ()) = soon(async {
+            tokio::join!(
+                async {
+                    // Whether the picker's answer or the end comes first is not said.
+                    while let Some(frame) = body.frame().await {
+                        if frame.is_err() {
+                            return true;
+                        }
+                    }
+                    false
+                },
+                script
+            )
+        })
+        .await;
+        assert!(failed);
+    });
+}
+
+#[test]
+fn a_response_without_a_body_ends_with_its_head() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let script = async |mut call: Call| {
+            assert!(call.headers().await.end_of_stream);
+            call.answer(Response::ResponseHeaders(headers(&[])));
+            assert!(!call.is_broken_off().await);
+        };
+        let (responded, ()) = proxy.responded(&mut picker, response(empty()), script).await;
+        let response = passing(responded);
+        // As in responses to HEAD.
+        assert_eq!(response.headers()["content-length"], "7");
+        assert!(http_body::Body::is_end_stream(response.body()));
+    });
+}
+
+#[test]
+fn a_response_that_nobody_answers_for_is_no_longer_read() {
+    run(async {
+        let mut picker = Picker::start();
+        let settings = Settings {
+            response_buffer: 10,
+            ..Settings::default()
+        };
+        let proxy = Proxy::with(settings, &[picker.address], None);
+        let (sender, body) = chunks();
+        let (responded, mut call) = proxy.responded(&mut picker, response(body), take_head).await;
+        let mut body = passing(responded).into_body();
+        for _ in 0..5 {
+            sender.send(data("0123456789")).unwrap();
+        }
+        let script = async {
+            call.body().await;
+            call.answer(Response::ResponseBody(BodyResponse::default()));
+        };
+        tokio::join!(next(&mut body), script);
+        // All that was shown before the first answer is waited for; what comes then is not shown.
+        sender.send(data("late")).unwrap();
+        let shown = async {
+            let mut shown = 1;
+            while let Ok(Ok(Some(_))) = tokio::time::timeout(Duration::from_millis(100), call.message()).await
+            {
+                shown += 1;
+            }
+            shown
+        };
+        let shown = tokio::select! {
+            shown = shown => shown,
+            _ = body.frame() => panic!("nothing was answered"),
+        };
+        assert!(shown <= 5, "{shown} chunks were shown");
+    });
+}
+
+#[test]
+fn clients_that_leave_in_the_middle_break_no_connection() {
+    run(async {
+        const CLIENTS: usize = 1500;
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        for _ in 0..CLIENTS {
+            let (_sender, body) = chunks();
+            let (responded, mut call) = proxy.responded(&mut picker, response(body), take_head).await;
+            // What the picker still sends comes for a stream that is gone.
+            call.answer(Response::ResponseBody(streamed("late", false)));
+            drop(responded);
+            call.answer(Response::ResponseBody(streamed("too late", false)));
+            assert!(call.is_broken_off().await);
+        }
+        let script = async { picker.call().await.choose().await };
+        proxy.chosen(get(), script).await;
+    });
+}
