@@ -36,7 +36,7 @@ pub(crate) fn client(answer: impl Fn(Asked) -> Option<(u16, Value)> + Send + Syn
             }
             let nothing = (
                 404,
-                json!({"kind": "Status", "status": "Failure", "code": 404, "message": "gone"}),
+                json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": "gone"}),
             );
             let (status, object) = answer(asked).unwrap_or(nothing);
             let response = Response::builder().status(status);

@@ -10,6 +10,8 @@
 
 mod apply;
 mod owned;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

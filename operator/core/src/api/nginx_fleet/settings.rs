@@ -10,7 +10,7 @@ use crate::api::{ByteSize, Duration, string_enum::string_enum};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NginxSettings {
-    /// Number of worker processes. Default: one per CPU that the gateway may use.
+    /// Number of worker processes. Default: one per CPU that the gateway may use, see `container.resources`.
     /// NGINX: <https://nginx.org/en/docs/ngx_core_module.html#worker_processes>.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
@@ -49,7 +49,8 @@ pub struct NginxSettings {
     #[serde(default, skip_serializing_if = "NginxRealIp::is_default")]
     pub real_ip: NginxRealIp,
 
-    /// Whether listeners accept connections over IPv6 as well as IPv4. Default: false.
+    /// Whether listeners accept connections over IPv6 as well as IPv4. Default: where the Service may have an address
+    /// of IPv6.
     /// NGINX: <https://nginx.org/en/docs/http/ngx_http_core_module.html#listen>.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<bool>,

@@ -13,13 +13,15 @@ const PAGE: &str = include_str!("../../../../../docs/nginx-fleet.md");
 const REFERENCE: &str = "## All settings\n\n";
 
 /// The settings that have settings of ours; what Kubernetes' types have is documented there.
-const PARTS: [&str; 14] = [
+const PARTS: [&str; 16] = [
     "nginx",
     "nginx.timeouts",
     "nginx.accessLog",
     "nginx.tls",
     "nginx.realIp",
     "proxy",
+    "proxy.buffers",
+    "proxy.timeouts",
     "workload",
     "workload.autoscaling",
     "workload.disruptionBudget",
