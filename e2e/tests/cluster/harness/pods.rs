@@ -2,8 +2,8 @@
 
 use std::{fmt, fs, net::IpAddr, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result};
-use e2e::process::Process;
+use anyhow::{Context as _, Result, bail};
+use e2e::{process::Process, standalone::eventually};
 use hyper::Request;
 use serde_json::Value;
 use tokio::{
@@ -47,25 +47,31 @@ impl Setting {
         running.map(Pod::read).collect()
     }
 
-    /// What a pod has used until now.
+    /// What a pod has used until now; the kubelet takes a moment until it knows a new one.
     pub(crate) async fn usage(&self, pod: &Pod) -> Result<Usage> {
-        let nodes = self.everywhere(Kind::new("v1", "Node")).list("").await?;
-        for node in nodes.iter().filter_map(|node| node["metadata"]["name"].as_str()) {
-            let path = format!("/api/v1/nodes/{node}/proxy/stats/summary?only_cpu_and_memory=true");
-            let summary: Value = self.client.request(Request::get(path).body(Vec::new())?).await?;
-            let pods = summary["pods"].as_array().into_iter().flatten();
-            if let Some(found) = pods
-                .into_iter()
-                .find(|found| found["podRef"]["uid"] == pod.uid.as_str())
-            {
-                let number = |value: &Value| value.as_u64().with_context(|| format!("no figure in {found}"));
-                return Ok(Usage {
-                    processor: Duration::from_nanos(number(&found["cpu"]["usageCoreNanoSeconds"])?),
-                    memory: number(&found["memory"]["rssBytes"])?,
-                });
+        eventually(async || {
+            let nodes = self.everywhere(Kind::new("v1", "Node")).list("").await?;
+            for node in nodes.iter().filter_map(|node| node["metadata"]["name"].as_str()) {
+                let path = format!("/api/v1/nodes/{node}/proxy/stats/summary?only_cpu_and_memory=true");
+                let summary: Value = self.client.request(Request::get(path).body(Vec::new())?).await?;
+                let mut pods = summary["pods"].as_array().into_iter().flatten();
+                if let Some(found) = pods.find(|found| found["podRef"]["uid"] == pod.uid.as_str()) {
+                    return Usage::read(found).with_context(|| format!("no figures of {}", pod.name));
+                }
             }
-        }
-        anyhow::bail!("no node knows pod {}", pod.name)
+            bail!("no node knows pod {}", pod.name)
+        })
+        .await
+    }
+}
+
+impl Usage {
+    fn read(pod: &Value) -> Option<Self> {
+        let figure = |value: &Value| value.as_u64().filter(|figure| *figure > 0);
+        Some(Self {
+            processor: Duration::from_nanos(figure(&pod["cpu"]["usageCoreNanoSeconds"])?),
+            memory: figure(&pod["memory"]["rssBytes"])?,
+        })
     }
 }
 
