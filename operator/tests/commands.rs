@@ -199,6 +199,54 @@ fn explain_names_the_rule() {
     );
 }
 
+const POOL: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: chat}
+spec:
+  parentRefs: [{name: edge}]
+  rules: [{backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: llama}]}]
+---
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {name: llama}
+spec:
+  selector: {matchLabels: {app: llama}}
+  targetPorts: [{number: 8000}]
+  endpointPickerRef: {name: picker, port: {number: 9002}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: llama-1, labels: {app: llama}}
+spec: {containers: [{name: vllm}]}
+status: {podIP: 198.18.0.1}
+";
+
+#[test]
+fn check_says_what_is_wrong_with_a_pools_picker() {
+    let folder = folder(&[("gateway.yaml", GATEWAY), ("pool.yaml", POOL)]);
+    let (text, output) = flotilla(&["check", "."], folder.path());
+    assert_eq!(
+        (text.as_str(), output.status.code()),
+        (
+            "./pool.yaml:9: InferencePool default/llama: parent default/edge: ResolvedRefs=False reason \
+             InvalidExtensionRef: spec.endpointPickerRef.name: Service default/picker does not exist. Requests are \
+             answered with 503.\n",
+            Some(1)
+        )
+    );
+}
+
+#[test]
+fn explain_names_the_pool_and_who_chooses() {
+    let folder = folder(&[("gateway.yaml", GATEWAY), ("pool.yaml", POOL)]);
+    let request = ["explain", ".", "--request", "GET http://a.example.com:8080/"];
+    let (text, _) = flotilla(&request, folder.path());
+    let chosen = "1 of 1 to InferencePool default/llama, to the endpoint that Service default/picker port 9002 picks; \
+                  503 while that fails";
+    assert!(text.trim_end().ends_with(chosen), "{text}");
+}
+
 #[test]
 fn crds_are_definitions() {
     let (text, _) = flotilla(&["crds"], Path::new("."));

@@ -12,7 +12,7 @@ pub use request::{Request, RequestError};
 use crate::{
     config::{Condition, Subject},
     object::ObjectKey,
-    resolve::{BackendTarget, Gateway, Listener, ListenerOwner, PathMatch, Resolved, Rule},
+    resolve::{BackendTarget, Gateway, Listener, ListenerOwner, PathMatch, Resolved, Rule, route::Picking},
     syntax::{Hostname, Pattern},
     translate::{Candidate, RouteIndex, owner},
 };
@@ -199,15 +199,32 @@ fn describe_rule(rule: &Rule) -> Vec<String> {
     let backends = rule.backends.iter().map(|backend| {
         let weight = format!("{} of {total}", backend.weight);
         match &backend.target {
-            BackendTarget::Service { upstream, .. } | BackendTarget::Pool { upstream, .. } => {
-                format!("{weight} to {upstream}")
-            }
+            BackendTarget::Service { upstream, .. } => format!("{weight} to {upstream}"),
+            BackendTarget::Pool {
+                upstream, picking, ..
+            } => format!("{weight} to {upstream}, {}", describe_picking(picking)),
             BackendTarget::Unresolved => {
                 format!("{weight} answered with 500: the backend cannot be resolved")
             }
         }
     });
     backends.collect()
+}
+
+fn describe_picking(picking: &Picking) -> String {
+    match picking {
+        Picking::ByGateway => "to the endpoint with the fewest requests in flight".to_owned(),
+        Picking::ByPicker {
+            upstream, fail_open, ..
+        } => {
+            let otherwise = if *fail_open {
+                "the gateway chooses while that fails"
+            } else {
+                "503 while that fails"
+            };
+            format!("to the endpoint that {upstream} picks; {otherwise}")
+        }
+    }
 }
 
 impl fmt::Display for Explanation {

@@ -8,10 +8,11 @@ use crate::{
         BackendObjectReference, BackendTlsPolicy, GATEWAY_GROUP, HttpRoute, HttpRouteFilter, ParentReference,
         PolicyAncestorStatus, PolicyStatus,
     },
+    config::Upstream,
     object::ObjectKey,
     options::Options,
     outcome::{Status, StatusChange},
-    resolve::{Resolved, backend_tls::Policy},
+    resolve::{self, BackendTarget, Resolved, backend_tls::Policy, route::Picking},
     snapshot::Snapshot,
 };
 
@@ -50,7 +51,7 @@ pub(super) fn changes(snapshot: &Snapshot, resolved: &Resolved, options: &Option
     changes.collect()
 }
 
-/// The Gateways whose routes send requests to a Service, by Service.
+/// The Gateways that send requests to a Service for their routes, or ask a picker there, by Service.
 fn gateways_by_service<'a>(
     snapshot: &Snapshot,
     resolved: &'a Resolved,
@@ -58,11 +59,9 @@ fn gateways_by_service<'a>(
     let mut gateways = BTreeMap::<_, BTreeSet<_>>::new();
     for (gateway, listeners) in &resolved.attachments.http_routes {
         for route in listeners.iter().flatten() {
-            let object = snapshot.http_routes.get(&route.key);
-            for service in object
-                .into_iter()
-                .flat_map(|object| services(object, &route.key.namespace))
-            {
+            let object = snapshot.http_routes.get(&route.key).into_iter();
+            let services = object.flat_map(|object| services(object, &route.key.namespace));
+            for service in services.chain(pickers(route)) {
                 gateways.entry(service).or_default().insert(gateway);
             }
         }
@@ -86,6 +85,25 @@ fn services<'a>(route: &'a HttpRoute, own_namespace: &'a str) -> impl Iterator<I
     services.map(move |reference| {
         let namespace = reference.namespace.as_deref().unwrap_or(own_namespace);
         ObjectKey::new(namespace, &reference.name)
+    })
+}
+
+/// The Services of pickers that the gateway asks on behalf of a route.
+fn pickers(route: &resolve::HttpRoute) -> impl Iterator<Item = ObjectKey> {
+    let backends = route.rules.iter().flat_map(|rule| &rule.backends);
+    backends.filter_map(|backend| match &backend.target {
+        BackendTarget::Pool {
+            picking:
+                Picking::ByPicker {
+                    upstream:
+                        Upstream::Service {
+                            namespace, service, ..
+                        },
+                    ..
+                },
+            ..
+        } => Some(ObjectKey::new(namespace, service)),
+        _ => None,
     })
 }
 
