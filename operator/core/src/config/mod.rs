@@ -68,6 +68,8 @@ pub struct Config {
     pub upstreams: BTreeMap<Id, Upstream>,
     /// How NGINX speaks TLS to endpoints.
     pub tls: BTreeMap<Id, BackendTls>,
+    /// The one of these whose authorities most requests want; `None` without TLS.
+    pub usual_tls: Option<Id>,
     /// What the agent's proxy does with the requests that it is handed.
     pub legs: BTreeMap<Id, Leg>,
 }

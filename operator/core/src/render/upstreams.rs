@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::{
     actions,
+    location::{CertificatesView, usual_certificates_view},
     text::{Comment, Number, UpstreamName, Verbatim, Word},
     view::{print, views},
 };
@@ -27,7 +28,10 @@ pub(super) fn view(config: &Config) -> String {
     if let Some(first) = upstreams.first_mut() {
         first.zone_size = Some(Number(size));
     }
-    print(&Upstreams { upstreams })
+    print(&Upstreams {
+        certificates: usual_certificates_view(config),
+        upstreams,
+    })
 }
 
 /// `None` for endpoints that the configuration does not have.
@@ -110,6 +114,7 @@ views! {
     #[derive(Template)]
     #[template(path = "upstreams.conf")]
     struct Upstreams {
+        certificates: Option<CertificatesView>,
         upstreams: Vec<UpstreamView>,
     }
 

@@ -63,7 +63,7 @@ pub(super) fn way(tables: &mut Tables, backend: &BackendTarget, rule: Option<&Ru
         Way {
             target: Target::Upstream(upstream),
             protocol,
-            tls: leg.tls.map(|tls| define(&mut tables.config.tls, tls)),
+            tls: leg.tls.map(|tls| tables.tls(tls)),
         }
     })
 }
@@ -109,7 +109,7 @@ fn nginx_does(leg: &Leg) -> bool {
 /// name that it also asks for in the handshake.
 fn nginx_speaks(tls: &BackendTls) -> bool {
     match &tls.verification {
-        None => true,
+        None => false,
         Some(Verification {
             authorities,
             hostnames,

@@ -23,7 +23,7 @@ pub use precedence::{Candidate, RouteIndex};
 pub(crate) use server::{certificate_file, owner};
 
 use crate::{
-    config::{Config, Upstream},
+    config::{BackendTls, Config, Upstream},
     options::bound_port,
     resolve::{Gateway, HttpRoute, certificate::Certificate},
     syntax::Id,
@@ -57,6 +57,7 @@ pub fn translate(gateway: &Gateway, routes: &[Vec<Arc<HttpRoute>>], binding: Bin
         config,
         upstreams: BTreeMap::new(),
         client_certificate: gateway.client_certificate.as_ref().map(file_of),
+        authorities: BTreeMap::new(),
     };
     let mut ports = BTreeMap::<u16, Vec<server::Behind<'_>>>::new();
     for (listener, routes) in gateway.listeners.iter().zip(routes) {
@@ -70,6 +71,8 @@ pub fn translate(gateway: &Gateway, routes: &[Vec<Arc<HttpRoute>>], binding: Bin
     for (port, listeners) in ports {
         server::add_port(&mut tables, port, &listeners, binding);
     }
+    let usual = tables.authorities.into_values().max();
+    tables.config.usual_tls = usual.map(|(_, tls)| tls);
     tables.config
 }
 
@@ -80,6 +83,8 @@ struct Tables {
     upstreams: BTreeMap<Upstream, Id>,
     /// File with the certificate that backends are shown.
     client_certificate: Option<String>,
+    /// How many ways to backends want which authorities, and one of those that do.
+    authorities: BTreeMap<Option<String>, (usize, Id)>,
 }
 
 impl Tables {
@@ -89,6 +94,16 @@ impl Tables {
         }
         let id = define(&mut self.config.upstreams, upstream.clone());
         self.upstreams.insert(upstream.clone(), id);
+        id
+    }
+}
+
+impl Tables {
+    fn tls(&mut self, tls: BackendTls) -> Id {
+        let authorities = tls.verification.as_ref();
+        let authorities = authorities.and_then(|verification| verification.authorities.clone());
+        let id = define(&mut self.config.tls, tls);
+        self.authorities.entry(authorities).or_insert((0, id)).0 += 1;
         id
     }
 }
