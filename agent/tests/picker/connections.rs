@@ -28,10 +28,13 @@ async fn failure(proxy: &Proxy) -> Failure {
 fn connections_are_made_before_anyone_asks() {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let _proxy = Proxy::new(&[listener.local_addr().unwrap()], None);
-        for _ in 0..2 {
-            soon(listener.accept()).await.unwrap();
-        }
+        let settings = Settings {
+            picker_connect_timeout: Duration::from_hours(1),
+            ..Settings::default()
+        };
+        let _proxy = Proxy::with(settings, &[listener.local_addr().unwrap()], None);
+        let _first = soon(listener.accept()).await.unwrap();
+        let _second = soon(listener.accept()).await.unwrap();
     });
 }
 

@@ -279,6 +279,7 @@ fn a_picker_that_takes_too_long_has_failed() {
             call.body().await;
             // The client's time is not the picker's.
             tokio::time::sleep(Duration::from_millis(200)).await;
+            assert!(call.is_awaited());
             drop(sender);
             assert!(call.is_broken_off().await);
         };

@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use agent::proxy::{
     picker::{
+        ask::Asked,
         message::{
             BodyResponse, HttpBody, TrailersResponse, processing_request::Request,
             processing_response::Response,
@@ -10,7 +11,6 @@ use agent::proxy::{
     },
     settings::Settings,
 };
-use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 
@@ -200,17 +200,21 @@ fn tokens_do_not_wait_for_a_picker_that_hangs() {
 #[test]
 fn a_picker_may_keep_a_response_to_its_end() {
     run(async {
+        const CHUNKS: usize = 100;
         let mut picker = Picker::start();
         let settings = Settings {
-            response_buffer: 1000,
+            response_buffer: 10,
             ..Settings::default()
         };
         let proxy = Proxy::with(settings, &[picker.address], None);
-        let body = Bytes::from(vec![b'x'; 300_000]);
-        let mut response = response(full(body.clone()));
-        response
-            .headers_mut()
-            .insert("content-type", "application/json".parse().unwrap());
+        let (sender, body) = chunks();
+        for _ in 0..CHUNKS {
+            sender.send(data("0123456789")).unwrap();
+        }
+        drop(sender);
+        let mut response = response(body);
+        let json = "application/json".parse().unwrap();
+        response.headers_mut().insert("content-type", json);
         let (responded, mut call) = proxy.responded(&mut picker, response, take_head).await;
         let script = async {
             let mut kept = Vec::new();
@@ -227,7 +231,10 @@ fn a_picker_may_keep_a_response_to_its_end() {
         let passing = passing(responded).into_body();
         let (collected, ()) = soon(async { tokio::join!(passing.collect(), script) }).await;
         let collected = collected.unwrap().to_bytes();
-        assert_eq!((collected.len(), collected.last()), (body.len() + 1, Some(&b'y')));
+        assert_eq!(
+            (collected.len(), collected.last()),
+            (CHUNKS * 10 + 1, Some(&b'y'))
+        );
     });
 }
 
@@ -383,6 +390,35 @@ fn a_response_that_nobody_answers_for_is_no_longer_read() {
             _ = body.frame() => panic!("nothing was answered"),
         };
         assert!(shown <= 5, "{shown} chunks were shown");
+    });
+}
+
+#[test]
+fn an_exchange_lasts_as_long_as_the_connection_that_left_http() {
+    run(async {
+        let mut picker = Picker::start();
+        let proxy = Proxy::new(&[picker.address], None);
+        let script = async {
+            let mut call = picker.call().await;
+            call.choose().await;
+            call
+        };
+        let (asked, mut call) = soon(async { tokio::join!(proxy.ask(get()), script) }).await;
+        let Ok(Asked::Chosen(chosen)) = asked else {
+            panic!("not chosen");
+        };
+        let mut consulted = chosen.consulted;
+        let (head, ()) = http::Response::builder()
+            .status(101)
+            .body(())
+            .unwrap()
+            .into_parts();
+        consulted.switch(&head, ENDPOINT.parse().unwrap());
+        assert!(!call.headers().await.end_of_stream);
+        call.answer(Response::ResponseHeaders(headers(&[])));
+        consulted.finish();
+        assert!(call.body().await.end_of_stream);
+        assert!(!call.is_broken_off().await);
     });
 }
 

@@ -183,6 +183,11 @@ impl Call {
         timeout(SHORT, self.answers.closed()).await.is_ok()
     }
 
+    /// Whether someone waits for answers.
+    pub fn is_awaited(&self) -> bool {
+        !self.answers.is_closed()
+    }
+
     /// The next message, whatever becomes of the call.
     pub async fn message(&mut self) -> Result<Option<ProcessingRequest>, Status> {
         self.messages.message().await
