@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use clap::{Args as Arguments, Parser, Subcommand};
+use clap::{ArgAction, Args as Arguments, Parser, Subcommand};
 use operator_core::options::Options;
 
 use crate::{infrastructure::AddressRange, telemetry::LogFormat};
@@ -191,6 +191,11 @@ pub struct Operator {
     /// commas; all by default. GatewayClasses and Namespaces are read in any case.
     #[arg(long, value_name = "NAMESPACES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,
+
+    /// Whether to run the endpoint pickers that EndpointPickers ask for, which takes rights of its own: those that the
+    /// pickers get, and those to write Secrets and Roles.
+    #[arg(long, value_name = "true|false", default_value_t = true, action = ArgAction::Set)]
+    pub endpoint_pickers: bool,
 
     /// Address to answer /healthz, /readyz, /metrics, /objects and /fleets on.
     #[arg(long, value_name = "ADDRESS:PORT")]

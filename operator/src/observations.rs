@@ -1,10 +1,10 @@
 //! What agents and infrastructure say, as the controller sees it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use operator_core::{
     object::ObjectKey,
-    observed::{Observed, ObservedGateway},
+    observed::{Observed, ObservedGateway, ObservedPicker},
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -40,6 +40,24 @@ impl Observations {
         note(&mut after);
         if after != before {
             observed.gateways.insert(gateway.clone(), after);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Notes what is known of all endpoint pickers.
+    pub fn note_pickers(&self, pickers: BTreeMap<ObjectKey, ObservedPicker>) {
+        let mut observed = self.observed.lock();
+        if observed.pickers != pickers {
+            observed.pickers = pickers;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Notes the authorities that our pickers' certificates come from, in PEM.
+    pub fn note_authorities(&self, authorities: String) {
+        let mut observed = self.observed.lock();
+        if observed.authorities != authorities {
+            observed.authorities = authorities;
             self.changed.notify_one();
         }
     }

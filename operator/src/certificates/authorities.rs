@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use operator_core::infra::ServingCertificate;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose,
@@ -38,14 +39,6 @@ struct Authority {
     certificate: String,
     /// In PEM; never shown.
     key: String,
-}
-
-/// A certificate for a server, with its key.
-pub struct Leaf {
-    /// In DER.
-    pub certificate: Vec<u8>,
-    /// In DER, as PKCS#8; never shown.
-    pub key: Vec<u8>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -111,8 +104,19 @@ impl Authorities {
         known.or_else(|| self.0.keys().next()).copied()
     }
 
+    /// Certificate of the authority that was made then, in PEM; `None` if there is none.
+    #[must_use]
+    pub fn certificate(&self, made: u64) -> Option<&str> {
+        self.0.get(&made).map(|authority| authority.certificate.as_str())
+    }
+
     /// A certificate for a server with these names, signed by the authority that was made then.
-    pub fn issue(&self, signer: u64, names: &[String], now: SystemTime) -> Result<Leaf, rcgen::Error> {
+    pub fn issue(
+        &self,
+        signer: u64,
+        names: &[String],
+        now: SystemTime,
+    ) -> Result<ServingCertificate, rcgen::Error> {
         let authority = self
             .0
             .get(&signer)
@@ -120,16 +124,16 @@ impl Authorities {
         let issuer = Issuer::new(params(signer), KeyPair::from_pem(&authority.key)?);
         let key = KeyPair::generate()?;
         let mut leaf = CertificateParams::new(names)?;
-        leaf.distinguished_name = named("Flotilla operator");
+        leaf.distinguished_name = named("Flotilla");
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         leaf.use_authority_key_identifier_extension = true;
         leaf.not_before = (now - BACKDATED).into();
         leaf.not_after = (now + LEAF_LIFETIME).into();
         let certificate = leaf.signed_by(&key, &issuer)?;
-        Ok(Leaf {
-            certificate: certificate.der().to_vec(),
-            key: key.serialize_der(),
+        Ok(ServingCertificate {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
         })
     }
 }

@@ -1,11 +1,13 @@
-//! Certificates of the operator's own, with which it serves agents.
+//! Certificates of our own authorities: the operator's, with which it serves agents, and those of what it runs.
 //!
 //! ```text
 //! Secret <──authorities── renewed by any replica, first come first served
 //!    └──watch──> every replica: signs a certificate of its own, in memory, and tells agents whom to trust
+//!                         └───> `serving`: what endpoint pickers serve with, signed by the leader
 //! ```
 
 mod authorities;
+mod serving;
 
 use std::{
     collections::BTreeMap,
@@ -21,18 +23,19 @@ use kube::{
     api::{ObjectMeta, PostParams},
     runtime::{WatchStreamExt as _, watcher::watch_object},
 };
-use operator_core::object::ObjectKey;
+use operator_core::{infra::ServingCertificate, object::ObjectKey};
 use parking_lot::RwLock;
 use rustls::{
     ServerConfig,
     crypto::ring,
-    pki_types::PrivateKeyDer,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use tokio::{sync::watch, time::sleep};
 
-pub use authorities::{Authorities, Leaf};
+pub use authorities::Authorities;
+pub use serving::serving;
 
 /// How often a certificate is made anew, and authorities are looked at.
 const PERIOD: Duration = Duration::from_hours(6);
@@ -60,6 +63,7 @@ pub enum Error {
 #[derive(Clone, Debug)]
 pub struct Certificates {
     current: Arc<Current>,
+    authorities: watch::Receiver<Authorities>,
     bundle: watch::Receiver<String>,
 }
 
@@ -77,9 +81,11 @@ impl Certificates {
     /// Keeps authorities in a Secret and a certificate for these names in memory, for ever.
     #[must_use]
     pub fn keep(client: &Client, secret: ObjectKey, names: Vec<String>) -> Self {
+        let authorities = watch::Sender::new(Authorities::default());
         let bundle = watch::Sender::new(String::new());
         let certificates = Self {
             current: Arc::default(),
+            authorities: authorities.subscribe(),
             bundle: bundle.subscribe(),
         };
         let keeper = Keeper {
@@ -87,10 +93,17 @@ impl Certificates {
             secret,
             names,
             current: certificates.current.clone(),
+            authorities,
             bundle,
         };
         tokio::spawn(keeper.run());
         certificates
+    }
+
+    /// The authorities, as everyone knows them; none before the first.
+    #[must_use]
+    pub fn authorities(&self) -> watch::Receiver<Authorities> {
+        self.authorities.clone()
     }
 
     /// Certificates of the authorities that agents have to trust, in PEM; empty before the first.
@@ -115,6 +128,7 @@ struct Keeper {
     secret: ObjectKey,
     names: Vec<String>,
     current: Arc<Current>,
+    authorities: watch::Sender<Authorities>,
     bundle: watch::Sender<String>,
 }
 
@@ -155,14 +169,10 @@ impl Keeper {
             self.store(stored, &renewed).await?;
         }
         if let Some(signer) = authorities.signer(now) {
-            let leaf = authorities.issue(signer, &self.names, now)?;
-            *self.current.0.write() = Some(Arc::new(certified(leaf)?));
-            self.bundle.send_if_modified(|bundle| {
-                let new = authorities.bundle();
-                let differs = *bundle != new;
-                *bundle = new;
-                differs
-            });
+            let issued = authorities.issue(signer, &self.names, now)?;
+            *self.current.0.write() = Some(Arc::new(certified(&issued)?));
+            replace(&self.bundle, authorities.bundle());
+            replace(&self.authorities, authorities);
         }
         Ok(())
     }
@@ -202,9 +212,21 @@ impl Keeper {
     }
 }
 
-fn certified(leaf: Leaf) -> Result<CertifiedKey, rustls::Error> {
-    let Leaf { certificate, key } = leaf;
-    let key = PrivateKeyDer::Pkcs8(key.into());
-    let key = ring::sign::any_ecdsa_type(&key)?;
-    Ok(CertifiedKey::new(vec![certificate.into()], key))
+/// Sends what is not what was sent last.
+fn replace<T: PartialEq>(sender: &watch::Sender<T>, new: T) {
+    sender.send_if_modified(|current| {
+        let differs = *current != new;
+        *current = new;
+        differs
+    });
+}
+
+/// What a TLS server needs of a certificate; an error if the key is not the certificate's.
+fn certified(certificate: &ServingCertificate) -> Result<CertifiedKey, rustls::Error> {
+    let ServingCertificate { certificate, key } = certificate;
+    let unreadable = |error: rustls::pki_types::pem::Error| rustls::Error::General(error.to_string());
+    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes());
+    let chain = chain.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(unreadable)?;
+    CertifiedKey::from_der(chain, key, &ring::default_provider())
 }

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use operator_core::{infra::Cluster, object::ObjectKey, options::Options};
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+};
 
 use super::{client_of_cluster, stop_on_signal};
 use crate::{
@@ -13,7 +16,10 @@ use crate::{
     certificates::Certificates,
     controller::{Controller, Publications},
     fleet::{self, Relay, Reviews},
-    infrastructure,
+    infrastructure::{
+        decline_pickers,
+        kubernetes::{Gateways, Pickers},
+    },
     leader::Election,
     metrics::Metrics,
     observations::Observations,
@@ -25,6 +31,10 @@ pub(super) const LEASE: &str = "flotilla";
 
 /// Name of the Secret with the certificate authorities.
 const AUTHORITIES: &str = "flotilla-authorities";
+
+/// What is said of `EndpointPicker`s without `--endpoint-pickers`.
+const NO_PICKERS: &str =
+    "This operator may not run endpoint pickers; install its chart with inference.enabled=true";
 
 /// Runs gateways until SIGINT or SIGTERM; what runs then goes on.
 pub(super) fn operate(args: Operator) -> anyhow::Result<()> {
@@ -45,6 +55,7 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         service,
         controller_name,
         watch_namespaces,
+        endpoint_pickers,
         admin,
     } = args;
     let stop = stop_on_signal()?;
@@ -83,15 +94,33 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         bind(listen).await?,
         certificates.server_config()?,
     ));
-    let infrastructure = infrastructure::Kubernetes::new(
+    if endpoint_pickers {
+        let pickers = Pickers::new(
+            client.clone(),
+            cluster.clone(),
+            &watch_namespaces,
+            certificates.authorities(),
+            election.leads.clone(),
+            observations.clone(),
+        );
+        tokio::spawn(pickers.run(publications.pickers.subscribe()));
+    } else {
+        tokio::spawn(decline_pickers(
+            publications.pickers.subscribe(),
+            observations.clone(),
+            NO_PICKERS,
+        ));
+    }
+    let gateways = Gateways::new(
         client.clone(),
         cluster,
+        &watch_namespaces,
         certificates.bundle(),
         election.leads.clone(),
         observations.clone(),
         metrics.clone(),
     );
-    tokio::spawn(infrastructure.run(publications.infrastructure.subscribe()));
+    tokio::spawn(gateways.run(publications.infrastructure.subscribe()));
 
     // Statuses and what is said of it all.
     let author = status::Author {
@@ -131,19 +160,33 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         metrics,
     };
     tracing::info!(%listen, ?admin, "running");
-    stop.run_until_cancelled(reconcile(&source, controller)).await;
+    stop.run_until_cancelled(reconcile(&source, certificates.bundle(), controller))
+        .await;
     tracing::info!("stopping; gateways go on");
     election.left().await;
     fleet.await.context("the fleet failed")??;
     Ok(())
 }
 
-/// Reconciles for ever, from the moment that all objects are known: what is not there yet would look as if it were gone.
-async fn reconcile(source: &source::Kubernetes, controller: Controller) {
+/// Reconciles for ever, from the moment that all objects and the authorities are known: what is not there yet would look
+/// as if it were gone, and pickers of ours as if they were anybody's.
+async fn reconcile(
+    source: &source::Kubernetes,
+    mut authorities: watch::Receiver<String>,
+    controller: Controller,
+) {
     source.is_complete().await;
     tracing::info!("all objects are known");
+    let observations = controller.observations.clone();
+    let known = authorities.wait_for(|authorities| !authorities.is_empty()).await;
+    observations.note_authorities(known.map(|known| known.clone()).unwrap_or_default());
     controller.changed.notify_one();
-    controller.run().await;
+    let follow = async {
+        while authorities.changed().await.is_ok() {
+            observations.note_authorities(authorities.borrow_and_update().clone());
+        }
+    };
+    tokio::join!(controller.run(), follow);
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -21,7 +21,7 @@ use crate::{
     controller::{Controller, Publications},
     digest::digest,
     fleet::{self, Tokens},
-    infrastructure::{Processes, Settings, may_bind_privileged_ports},
+    infrastructure::{Processes, Settings, decline_pickers, may_bind_privileged_ports},
     metrics::Metrics,
     observations::Observations,
     source::{ApiServer, Folder, Ledger, Problem, follow},
@@ -30,6 +30,10 @@ use crate::{
 
 /// What is added to ports below 1024 where they cannot be bound.
 const PRIVILEGED_PORT_SHIFT: u16 = 10_000;
+
+/// What is said of `EndpointPicker`s here.
+const NO_PICKERS: &str = "Endpoint pickers are run in a cluster only; here, start one yourself, with a Service of the same \
+     name and an EndpointSlice that has its address";
 
 /// Runs gateways until SIGINT or SIGTERM.
 pub(super) fn run(args: Run) -> anyhow::Result<()> {
@@ -96,6 +100,11 @@ async fn serve(args: Run) -> anyhow::Result<()> {
     };
     let processes = Processes::new(settings, tokens, observations.clone(), metrics.clone())?;
     let processes = tokio::spawn(processes.run(publications.infrastructure.subscribe(), stop.clone()));
+    tokio::spawn(decline_pickers(
+        publications.pickers.subscribe(),
+        observations.clone(),
+        NO_PICKERS,
+    ));
 
     // Statuses and what is said of it all.
     tokio::spawn(status::write(

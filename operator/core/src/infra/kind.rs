@@ -17,12 +17,15 @@ pub(super) const SERVICE_ACCOUNT: ObjectKind = ObjectKind::new("", "v1", "Servic
 pub(super) const ROLE: ObjectKind = ObjectKind::new("rbac.authorization.k8s.io", "v1", "Role", "roles");
 pub(super) const ROLE_BINDING: ObjectKind =
     ObjectKind::new("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings");
-pub(super) const SECRET: ObjectKind = ObjectKind::new("", "v1", "Secret", "secrets");
+/// Keeps certificates.
+pub const SECRET: ObjectKind = ObjectKind::new("", "v1", "Secret", "secrets");
 pub(super) const CONFIG_MAP: ObjectKind = ObjectKind::new("", "v1", "ConfigMap", "configmaps");
-pub(super) const SERVICE: ObjectKind = ObjectKind::new("", "v1", "Service", "services");
+/// Where clients find what runs.
+pub const SERVICE: ObjectKind = ObjectKind::new("", "v1", "Service", "services");
 pub(super) const NETWORK_POLICY: ObjectKind =
     ObjectKind::new("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies");
-pub(super) const DEPLOYMENT: ObjectKind = ObjectKind::new("apps", "v1", "Deployment", "deployments");
+/// Has pods run.
+pub const DEPLOYMENT: ObjectKind = ObjectKind::new("apps", "v1", "Deployment", "deployments");
 pub(super) const DAEMON_SET: ObjectKind = ObjectKind::new("apps", "v1", "DaemonSet", "daemonsets");
 pub(super) const AUTOSCALER: ObjectKind = ObjectKind::new(
     "autoscaling",

@@ -29,7 +29,7 @@ use crate::api::{NginxContainer, NginxNetworkPolicy, NginxPod, NginxService, Ngi
 
 pub use self::{
     compare::{addresses, covers, is_ready},
-    kind::{KINDS, ObjectKind, PICKER_KINDS},
+    kind::{DEPLOYMENT, KINDS, ObjectKind, PICKER_KINDS, SECRET, SERVICE},
     objects::{AUDIENCE, Cluster, GATEWAY_NAME_LABEL, Object, objects, objects_key},
     patch::{container_patch_problems, pod_patch_problems},
     picker::{

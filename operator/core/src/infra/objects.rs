@@ -55,15 +55,9 @@ pub struct Object {
 }
 
 impl Cluster {
-    /// The label, as `key=value`, that all objects of this operator have and no others.
+    /// Key and value of the label that all objects of this operator have and no others.
     #[must_use]
-    pub fn label(&self) -> String {
-        let (key, value) = self.controller_label();
-        format!("{key}={value}")
-    }
-
-    /// Key and value of that label.
-    pub(super) fn controller_label(&self) -> (&'static str, String) {
+    pub fn controller_label(&self) -> (&'static str, String) {
         (CONTROLLER_LABEL, Id::of(&self.controller_name).to_string())
     }
 }

@@ -7,7 +7,7 @@ use kube::{
 use operator_core::{infra::ObjectKind, object::ObjectKey};
 use serde_json::{Value, json};
 
-use super::owned::resource;
+use super::{family::Family, owned::resource};
 
 /// Who we are to the API server among those that change an object.
 const FIELD_MANAGER: &str = "flotilla";
@@ -40,23 +40,19 @@ pub(super) enum Error {
 
 /// Makes an object as it is in a manifest, as far as that says, and leaves the rest of it to others.
 ///
-/// One that is new to us must not be there already without our label, given as `key=value`.
+/// One that is new to us must not be there already unless it is of the family, if one is given.
 pub(super) async fn apply(
     client: &Client,
     kind: ObjectKind,
     key: &ObjectKey,
     manifest: &Value,
-    new_with_label: Option<&str>,
+    new_to: Option<&Family>,
 ) -> Result<DynamicObject, Error> {
     let objects = api(client, kind, key);
     let refused = |error| refused(kind, key, error);
-    if let Some(label) = new_with_label {
+    if let Some(family) = new_to {
         let existing = objects.get_opt(&key.name).await.map_err(refused)?;
-        let is_ours = |object: DynamicObject| {
-            let mut labels = object.labels().iter();
-            labels.any(|(key, value)| format!("{key}={value}") == label)
-        };
-        if existing.is_some_and(|object| !is_ours(object)) {
+        if existing.is_some_and(|object| !family.has(object.labels())) {
             return Err(Error::Foreign {
                 kind: kind.kind,
                 key: key.clone(),
@@ -138,15 +134,18 @@ mod tests {
     use std::sync::Arc;
 
     use axum::http::Method;
-    use operator_core::infra::KINDS;
+    use operator_core::infra::{Cluster, GATEWAY_NAME_LABEL, KINDS};
     use parking_lot::Mutex;
 
     use super::*;
     use crate::mock;
 
-    /// What comes of applying a new ServiceAccount beside one with these labels; and the queries of what was written.
-    async fn applied(labels: Value) -> (Result<DynamicObject, Error>, Vec<String>) {
+    /// What comes of applying a new ServiceAccount of a gateway beside one with this label and the operator's; and the
+    /// queries of what was written.
+    async fn applied(label: &'static str) -> (Result<DynamicObject, Error>, Vec<String>) {
         let writes = Arc::new(Mutex::new(Vec::new()));
+        let cluster = Cluster::default();
+        let (controller, ours) = cluster.controller_label();
         let client = mock::client({
             let writes = writes.clone();
             move |asked| {
@@ -157,6 +156,7 @@ mod tests {
                 if asked.method == Method::PATCH {
                     writes.lock().push(asked.query);
                 }
+                let labels = json!({(controller): ours, (label): "edge"});
                 let metadata = json!({"namespace": "default", "name": "flotilla-edge", "labels": labels});
                 Some((
                     200,
@@ -170,7 +170,7 @@ mod tests {
             KINDS[0],
             &key,
             &json!({}),
-            Some("flotilla.dev/controller=ours"),
+            Some(&Family::of_gateways(&cluster)),
         )
         .await;
         let writes = writes.lock().clone();
@@ -179,14 +179,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_object_of_ours_is_applied_under_our_name() {
-        let (result, writes) = applied(json!({"flotilla.dev/controller": "ours"})).await;
+        let (result, writes) = applied(GATEWAY_NAME_LABEL).await;
         assert!(result.is_ok());
         assert_eq!(writes, ["&force=true&fieldManager=flotilla"]);
     }
 
     #[tokio::test]
     async fn an_object_of_somebody_else_is_left_alone() {
-        let (result, writes) = applied(json!({"flotilla.dev/controller": "theirs"})).await;
+        let (result, writes) = applied("app").await;
         assert_eq!(
             result.unwrap_err().to_string(),
             "ServiceAccount default/flotilla-edge exists already and was not made by Flotilla; delete or rename it"

@@ -12,17 +12,16 @@ use kube::{
         watcher::{self, Error, Event, watcher},
     },
 };
-use operator_core::{
-    infra::{KINDS, ObjectKind},
-    object::ObjectKey,
-};
+use operator_core::{infra::ObjectKind, object::ObjectKey};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use super::family::Family;
 use crate::source::ObjectId;
 
-/// Follows all objects of ours, through watches alone: the answer to a write may be older than what they told already.
+/// Follows all objects of a family, through watches alone: the answer to a write may be older than what they told
+/// already.
 #[derive(Clone, Default)]
 pub(super) struct Owned {
     objects: Arc<Mutex<Objects>>,
@@ -33,16 +32,28 @@ pub(super) struct Owned {
 #[derive(Default)]
 struct Objects {
     by_id: BTreeMap<ObjectId, Value>,
-    /// Kinds whose objects are all known.
-    complete: Vec<&'static str>,
+    /// Watches that have not told all objects yet, with what keeps them from it.
+    incomplete: BTreeMap<Part, Option<String>>,
 }
 
+/// A kind, and the namespace that its objects are in; all of them if absent.
+type Part = (&'static str, Option<String>);
+
 impl Owned {
-    /// Follows all objects with a label, given as `key=value`.
-    pub(super) fn follow(client: &Client, label: &str) -> Self {
+    /// Follows all objects of a family, of these namespaces alone if there are any.
+    pub(super) fn follow(client: &Client, family: &Family, namespaces: &[String]) -> Self {
         let owned = Self::default();
-        for kind in KINDS {
-            tokio::spawn(owned.clone().watch(client.clone(), kind, label.to_owned()));
+        let mut parts: Vec<Option<String>> = namespaces.iter().cloned().map(Some).collect();
+        if parts.is_empty() {
+            parts = vec![None];
+        }
+        for kind in family.kinds {
+            for namespace in &parts {
+                let part = (kind.kind, namespace.clone());
+                owned.objects.lock().incomplete.insert(part.clone(), None);
+                let selector = family.selector();
+                tokio::spawn(owned.clone().watch(client.clone(), *kind, part, selector));
+            }
         }
         owned
     }
@@ -57,17 +68,33 @@ impl Owned {
         let objects = self.objects.lock();
         let uid = |object: &Value| object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         let all = objects.by_id.iter().map(|(id, object)| (id.clone(), uid(object)));
-        (objects.complete.len() == KINDS.len()).then(|| all.collect())
+        objects.incomplete.is_empty().then(|| all.collect())
     }
 
-    async fn watch(self, client: Client, kind: ObjectKind, label: String) {
-        let objects: Api<DynamicObject> = Api::all_with(client, &resource(&kind));
-        let config = watcher::Config::default().labels(&label);
+    /// Why not all are known, if something is wrong.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.objects.lock().incomplete.values().flatten().next().cloned()
+    }
+
+    async fn watch(self, client: Client, kind: ObjectKind, part: Part, selector: String) {
+        let resource = resource(&kind);
+        let objects: Api<DynamicObject> = match &part.1 {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        let config = watcher::Config::default().labels(&selector);
         let mut events = pin!(watcher(objects, config).default_backoff());
         let mut fresh = BTreeMap::new();
         let id = |object: &DynamicObject| ObjectId {
             kind: kind.kind,
             key: ObjectKey::of(object),
+        };
+        let is_of_part = |id: &ObjectId| {
+            id.kind == kind.kind
+                && part
+                    .1
+                    .as_ref()
+                    .is_none_or(|namespace| *namespace == id.key.namespace)
         };
         while let Some(event) = events.next().await {
             let mut objects = self.objects.lock();
@@ -77,11 +104,9 @@ impl Owned {
                     fresh.extend(to_value(&object, kind).map(|value| (id(&object), value)));
                 }
                 Ok(Event::InitDone) => {
-                    objects.by_id.retain(|id, _| id.kind != kind.kind);
+                    objects.by_id.retain(|id, _| !is_of_part(id));
                     objects.by_id.append(&mut fresh);
-                    if !objects.complete.contains(&kind.kind) {
-                        objects.complete.push(kind.kind);
-                    }
+                    objects.incomplete.remove(&part);
                     self.changed.notify_one();
                 }
                 Ok(Event::Apply(object)) => {
@@ -96,7 +121,15 @@ impl Owned {
                 }
                 // The watch has fallen behind and begins anew; that is how it is.
                 Err(Error::WatchError(status)) if status.code == 410 => {}
-                Err(error) => tracing::warn!(kind = kind.kind, %error, "cannot watch what runs gateways"),
+                Err(error) => {
+                    tracing::warn!(kind = kind.kind, namespace = part.1, %error, "cannot watch what is ours");
+                    if let Some(trouble) = objects.incomplete.get_mut(&part)
+                        && trouble.is_none()
+                    {
+                        *trouble = Some(format!("Cannot read every {}: {error}", kind.kind));
+                        self.changed.notify_one();
+                    }
+                }
             }
         }
     }

@@ -1,0 +1,211 @@
+//! Brings the objects of a family to what is wanted, whatever they run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::pending,
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream};
+use kube::{Client, ResourceExt as _};
+use operator_core::{
+    infra::{Object, ObjectKind, covers, is_ready},
+    object::ObjectKey,
+};
+use serde_json::Value;
+use tokio::{sync::watch, time::sleep};
+
+use super::{
+    apply::{Error, apply, delete},
+    family::Family,
+    owned::Owned,
+};
+use crate::source::ObjectId;
+
+/// How many owners are worked on at once.
+const AT_ONCE: usize = 8;
+
+/// How long to wait before what failed is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// What is there of a family, and what was made of it.
+pub(super) struct Convergence {
+    client: Client,
+    family: Family,
+    leads: watch::Receiver<bool>,
+    owned: Owned,
+    /// What went wrong with an owner's objects when they were worked on last.
+    failures: BTreeMap<ObjectKey, String>,
+    settled: Settled,
+    /// Whether something is to be tried again.
+    failed: bool,
+}
+
+/// Objects that were applied, with what was wanted and the version that came of it: to apply the same again would
+/// change nothing, even if the API server has understood something in another way.
+type Settled = BTreeMap<ObjectId, (Value, Option<String>)>;
+
+/// What is wanted for each owner.
+pub(super) type Objects = BTreeMap<ObjectKey, Vec<Object>>;
+
+impl Convergence {
+    /// Follows what is there of a family, in these namespaces alone if there are any; nothing is changed before
+    /// [`Self::approach`].
+    pub(super) fn new(
+        client: Client,
+        family: Family,
+        namespaces: &[String],
+        leads: watch::Receiver<bool>,
+    ) -> Self {
+        let owned = Owned::follow(&client, &family, namespaces);
+        Self {
+            client,
+            family,
+            leads,
+            owned,
+            failures: BTreeMap::new(),
+            settled: Settled::new(),
+            failed: false,
+        }
+    }
+
+    /// Ends when it is time to look at everything anew.
+    pub(super) async fn due(&mut self) {
+        let again = async {
+            if self.failed {
+                sleep(AGAIN).await;
+            } else {
+                pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.owned.changed.notified() => {}
+            Ok(()) = self.leads.changed() => {}
+            () = again => {}
+        }
+    }
+
+    /// Whether [`Self::approach`] would change anything: the leader does, once it knows all that is there. Before that,
+    /// what is there would look as if it were not.
+    pub(super) fn acts(&self) -> bool {
+        *self.leads.borrow() && self.owned.all().is_some()
+    }
+
+    /// An object of an owner, as it is now.
+    pub(super) fn get(&self, owner: &ObjectKey, kind: ObjectKind) -> Option<Value> {
+        self.owned.get(&self.family.id(owner, kind))
+    }
+
+    /// Why what an owner has is not as wanted.
+    pub(super) fn failure(&self, owner: &ObjectKey) -> Option<String> {
+        self.owned.trouble().or_else(|| self.failures.get(owner).cloned())
+    }
+
+    /// Applies what is not as wanted, and deletes what is ours and not wanted, if it is on us to act.
+    pub(super) async fn approach(&mut self, wanted: Objects) {
+        self.failed = false;
+        let owned = self.owned.all().filter(|_| *self.leads.borrow());
+        let Some(owned) = owned else { return };
+        let keep = self.keep(&wanted);
+        self.failures.retain(|owner, _| wanted.contains_key(owner));
+        self.settled.retain(|id, _| keep.contains(id));
+        self.apply_differing(wanted).await;
+        for (id, uid) in owned.into_iter().filter(|(id, _)| !keep.contains(id)) {
+            self.delete(&id, uid).await;
+        }
+    }
+
+    /// All objects that may be there: those that are wanted, and those whose successors are not ready yet.
+    fn keep(&self, wanted: &Objects) -> BTreeSet<ObjectId> {
+        let mut keep = BTreeSet::new();
+        for (owner, objects) in wanted {
+            let id = |kind| self.family.id(owner, kind);
+            keep.extend(objects.iter().map(|object| id(object.kind)));
+            let is_ready = |kind| self.get(owner, kind).is_some_and(|workload| is_ready(&workload));
+            let unready = objects.iter().filter(|object| !is_ready(object.kind));
+            keep.extend(unready.filter_map(|object| object.kind.predecessor()).map(id));
+        }
+        keep
+    }
+
+    async fn apply_differing(&mut self, wanted: Objects) {
+        let mut attempts = Vec::new();
+        for (owner, objects) in wanted {
+            let differing: Vec<_> = objects
+                .into_iter()
+                .filter_map(|Object { kind, manifest }| Some((kind, manifest?)))
+                .filter(|(kind, manifest)| self.differs(&self.family.id(&owner, *kind), manifest))
+                .collect();
+            if differing.is_empty() {
+                self.failures.remove(&owner);
+            } else {
+                let (client, family) = (self.client.clone(), self.family.clone());
+                attempts.push(apply_all(client, family, owner, differing, self.owned.clone()));
+            }
+        }
+        let attempts: Vec<_> = stream::iter(attempts).buffer_unordered(AT_ONCE).collect().await;
+        for (owner, applied, error) in attempts {
+            self.settled.extend(applied);
+            let Some(error) = error else {
+                self.failures.remove(&owner);
+                continue;
+            };
+            self.failed = true;
+            let message = error.to_string();
+            if self.failures.get(&owner) != Some(&message) {
+                tracing::warn!(runs = self.family.runs, %owner, error = message, "cannot have it run as wanted");
+            }
+            self.failures.insert(owner, message);
+        }
+    }
+
+    async fn delete(&mut self, id: &ObjectId, uid: String) {
+        let mut kinds = self.family.kinds.iter();
+        let Some(kind) = kinds.find(|kind| kind.kind == id.kind) else {
+            return;
+        };
+        match delete(&self.client, *kind, &id.key, uid).await {
+            Ok(()) => tracing::info!(object = %id, "deleted"),
+            Err(error) => {
+                self.failed = true;
+                tracing::warn!(object = %id, %error, "cannot delete");
+            }
+        }
+    }
+
+    /// Whether an object has to be applied.
+    fn differs(&self, id: &ObjectId, manifest: &Value) -> bool {
+        let Some(existing) = self.owned.get(id) else {
+            return true;
+        };
+        let version = existing["metadata"]["resourceVersion"].as_str();
+        let is_settled = self
+            .settled
+            .get(id)
+            .is_some_and(|(settled, at)| settled == manifest && at.as_deref() == version);
+        !is_settled && !covers(&existing, manifest)
+    }
+}
+
+/// Applies objects of one owner, up to the first that cannot be; what was applied, and what went wrong.
+async fn apply_all(
+    client: Client,
+    family: Family,
+    owner: ObjectKey,
+    objects: Vec<(ObjectKind, Value)>,
+    owned: Owned,
+) -> (ObjectKey, Settled, Option<Error>) {
+    let mut settled = Settled::new();
+    for (kind, manifest) in objects {
+        let id = family.id(&owner, kind);
+        let new_to = owned.get(&id).is_none().then_some(&family);
+        match apply(&client, kind, &id.key, &manifest, new_to).await {
+            Ok(result) => {
+                tracing::info!(runs = family.runs, %owner, object = %id, "applied");
+                settled.insert(id, (manifest, result.resource_version()));
+            }
+            Err(error) => return (owner, settled, Some(error)),
+        }
+    }
+    (owner, settled, None)
+}

@@ -1,0 +1,99 @@
+//! Objects that belong together: those that run gateways, or those that run endpoint pickers.
+
+use std::collections::BTreeMap;
+
+use operator_core::{
+    infra::{Cluster, GATEWAY_NAME_LABEL, KINDS, ObjectKind, PICKER_KINDS, PICKER_LABEL, objects_key},
+    object::ObjectKey,
+};
+
+use crate::source::ObjectId;
+
+/// Which objects of a cluster belong together, and to whom.
+#[derive(Clone, Debug)]
+pub(super) struct Family {
+    /// What the objects run, such as `gateway`; for the log.
+    pub(super) runs: &'static str,
+    /// Every kind that there is.
+    pub(super) kinds: &'static [ObjectKind],
+    /// Key and value of the label that all objects of this operator have.
+    controller: (&'static str, String),
+    /// Key of the label that all objects of this family have; its value says whose they are.
+    owner: &'static str,
+    /// Namespace and name of all objects of an owner.
+    key: fn(&ObjectKey) -> ObjectKey,
+}
+
+impl Family {
+    /// What runs gateways.
+    pub(super) fn of_gateways(cluster: &Cluster) -> Self {
+        Self {
+            runs: "gateway",
+            kinds: &KINDS,
+            controller: cluster.controller_label(),
+            owner: GATEWAY_NAME_LABEL,
+            key: objects_key,
+        }
+    }
+
+    /// What runs endpoint pickers; pools know a picker by the name of its Service, which is its own.
+    pub(super) fn of_pickers(cluster: &Cluster) -> Self {
+        Self {
+            runs: "endpoint picker",
+            kinds: &PICKER_KINDS,
+            controller: cluster.controller_label(),
+            owner: PICKER_LABEL,
+            key: ObjectKey::clone,
+        }
+    }
+
+    /// What tells the family's objects from all others.
+    pub(super) fn selector(&self) -> String {
+        let (key, value) = &self.controller;
+        format!("{key}={value},{}", self.owner)
+    }
+
+    /// Whether labels are those of the family.
+    pub(super) fn has(&self, labels: &BTreeMap<String, String>) -> bool {
+        let (key, value) = &self.controller;
+        labels.get(*key) == Some(value) && labels.contains_key(self.owner)
+    }
+
+    /// The object of a kind that an owner has.
+    pub(super) fn id(&self, owner: &ObjectKey, kind: ObjectKind) -> ObjectId {
+        ObjectId {
+            kind: kind.kind,
+            key: (self.key)(owner),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(family: &Family, owner: &str) -> BTreeMap<String, String> {
+        let (key, value) = family.controller.clone();
+        [(key.to_owned(), value), (owner.to_owned(), "edge".to_owned())].into()
+    }
+
+    #[test]
+    fn what_runs_a_picker_is_not_what_runs_a_gateway() {
+        let cluster = Cluster::default();
+        let (gateways, pickers) = (Family::of_gateways(&cluster), Family::of_pickers(&cluster));
+        let of_gateway = labels(&gateways, GATEWAY_NAME_LABEL);
+        let of_picker = labels(&pickers, PICKER_LABEL);
+        assert!(gateways.has(&of_gateway) && !gateways.has(&of_picker));
+        assert!(pickers.has(&of_picker) && !pickers.has(&of_gateway));
+    }
+
+    #[test]
+    fn what_another_operator_runs_is_not_ours() {
+        let theirs = Cluster {
+            controller_name: "example.com/other".to_owned(),
+            ..Cluster::default()
+        };
+        let labels = labels(&Family::of_pickers(&theirs), PICKER_LABEL);
+        assert!(!Family::of_pickers(&Cluster::default()).has(&labels));
+    }
+}

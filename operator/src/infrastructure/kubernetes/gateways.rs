@@ -1,0 +1,115 @@
+//! Gateways as pods of a cluster.
+
+use std::sync::Arc;
+
+use kube::Client;
+use operator_core::{
+    infra::{Cluster, GatewayInfra, SERVICE, addresses, objects},
+    object::ObjectKey,
+    observed::InfrastructureFailure,
+};
+use tokio::sync::watch;
+
+use super::{
+    convergence::{Convergence, Objects},
+    family::Family,
+};
+use crate::{controller::Infrastructure, metrics::Metrics, observations::Observations};
+
+/// Has the cluster run gateways.
+pub struct Gateways {
+    cluster: Cluster,
+    /// What the cluster's authorities are to be.
+    authorities: watch::Receiver<String>,
+    observations: Observations,
+    metrics: Arc<Metrics>,
+    convergence: Convergence,
+}
+
+impl Gateways {
+    /// Follows what runs, in these namespaces alone if there are any; nothing is changed before [`Self::run`], nor
+    /// before there are authorities to tell agents.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        cluster: Cluster,
+        namespaces: &[String],
+        authorities: watch::Receiver<String>,
+        leads: watch::Receiver<bool>,
+        observations: Observations,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let family = Family::of_gateways(&cluster);
+        Self {
+            cluster,
+            authorities,
+            observations,
+            metrics,
+            convergence: Convergence::new(client, family, namespaces, leads),
+        }
+    }
+
+    /// Brings what runs to what is wanted, for ever.
+    pub async fn run(mut self, mut wanted: watch::Receiver<Option<Infrastructure>>) {
+        loop {
+            tokio::select! {
+                changed = wanted.changed() => if changed.is_err() { return },
+                () = self.convergence.due() => {}
+                Ok(()) = self.authorities.changed() => {}
+            }
+            let wanted = wanted.borrow_and_update().clone();
+            let Some(wanted) = wanted else { continue };
+            self.cluster
+                .authorities
+                .clone_from(&self.authorities.borrow_and_update());
+            if !self.cluster.authorities.is_empty() {
+                let objects = self.objects(&wanted);
+                self.convergence.approach(objects).await;
+            }
+            self.observe(&wanted);
+        }
+    }
+
+    fn objects(&self, wanted: &Infrastructure) -> Objects {
+        let wanted = wanted.iter();
+        wanted
+            .map(|(gateway, infra)| (gateway.clone(), objects(gateway, infra, &self.cluster)))
+            .collect()
+    }
+
+    /// Notes where gateways can be reached, and what keeps them from running.
+    fn observe(&self, wanted: &Infrastructure) {
+        for (gateway, infra) in wanted {
+            let (addresses, failure) = self.state(gateway, infra);
+            self.observations.note(gateway, |observed| {
+                observed.addresses = addresses;
+                observed.failure = failure;
+            });
+        }
+        let gone = self.observations.get().gateways.into_keys();
+        gone.filter(|gateway| !wanted.contains_key(gateway))
+            .for_each(|gateway| self.observations.forget(&gateway));
+        self.metrics
+            .gateways
+            .set(i64::try_from(wanted.len()).unwrap_or(i64::MAX));
+    }
+
+    fn state(
+        &self,
+        gateway: &ObjectKey,
+        infra: &GatewayInfra,
+    ) -> (Vec<String>, Option<InfrastructureFailure>) {
+        let (addresses, missing) = match &self.convergence.get(gateway, SERVICE) {
+            Some(service) => addresses(service, &infra.addresses),
+            None => Default::default(),
+        };
+        let failure = self.convergence.failure(gateway);
+        let failure = failure.map(InfrastructureFailure::Other).or_else(|| {
+            let address = missing.first()?;
+            Some(InfrastructureFailure::AddressNotUsable(format!(
+                "The cluster's load balancer has not given the gateway the address {address}"
+            )))
+        });
+        (addresses, failure)
+    }
+}
