@@ -103,7 +103,9 @@ impl Server {
             let server = Rc::clone(&self);
             let service = service_fn(move |request| {
                 let server = Rc::clone(&server);
-                async { Ok::<_, Infallible>(leg::serve(server, request).await) }
+                // In a box of its own, which ends with the response's head: a connection would hold its room as long as
+                // a stream lasts.
+                Box::pin(async { Ok::<_, Infallible>(leg::serve(server, request).await) })
             });
             let connection = http
                 .serve_connection_with_upgrades(TokioIo::new(stream), service)
