@@ -43,6 +43,8 @@ enum Task {
         /// Fail when a tier cannot run here, rather than skip it
         #[arg(long)]
         require_all: bool,
+        /// Run those alone whose names begin with one of these, such as `cluster`
+        tiers: Vec<String>,
     },
     /// Compile the NGINX of the crate nginx-src in a folder
     #[command(hide = true)]
@@ -59,7 +61,7 @@ async fn main() -> Result<ExitCode> {
         Task::Cluster(task) => return cluster::perform(&task),
         Task::Conformance(options) => return conformance::perform(&options),
         Task::Image(options) => image::make(options)?,
-        Task::Test { require_all } => return tiers::test(require_all),
+        Task::Test { require_all, tiers } => return tiers::test(require_all, &tiers),
         Task::CompileNginx { folder } => nginx::compile(&folder)?,
     }
     Ok(ExitCode::SUCCESS)

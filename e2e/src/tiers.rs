@@ -3,11 +3,12 @@
 //! All of it is built once, for the whole workspace, so that dependencies are compiled with one set of features.
 
 use std::{
+    cell::LazyCell,
     fmt,
     io::{BufRead, BufReader},
     iter::Sum,
     ops::Add,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
@@ -22,55 +23,66 @@ use crate::{
     workspace,
 };
 
+/// Clippy with every warning an error, for all that there is.
+const LINTS: [&str; 7] = [
+    "clippy",
+    "--workspace",
+    "--all-targets",
+    "--quiet",
+    "--",
+    "-D",
+    "warnings",
+];
+
 /// The profile of the conformance suite that every change has to keep.
 const PROFILE: &str = "GATEWAY-HTTP";
 
-/// Runs all tiers, one after the other. Failure when one of them fails; with `require_all`, also when one cannot
-/// run. The last line says how many tests went how.
-pub fn test(require_all: bool) -> Result<ExitCode> {
+/// What a tier does when its turn comes.
+type Work<'a> = Box<dyn FnOnce() -> Result<Counts> + 'a>;
+
+/// Runs all tiers, one after the other, or those alone whose names begin as one of the wanted does. Failure when one of them
+/// fails; with `require_all`, also when one cannot run. The last line says how many tests went how.
+pub fn test(require_all: bool, wanted: &[String]) -> Result<ExitCode> {
     let targets = Targets::read()?;
     let nginx = |origin| nginx::find(Some(origin)).map(|nginx| nginx.path);
-    let (newest, oldest) = (nginx(Origin::Wheel), nginx(Origin::Source));
-
-    let mut tiers = vec![
-        tier("format", || check(&["fmt", "--all", "--check"], "rustfmt")),
-        tier("lints", || {
-            check(
-                &[
-                    "clippy",
-                    "--workspace",
-                    "--all-targets",
-                    "--quiet",
-                    "--",
-                    "-D",
-                    "warnings",
-                ],
-                "clippy",
-            )
-        }),
-        tier("unit and golden", || {
-            let selection = [&["--lib", "--bins"][..], &targets.of_product("test")].concat();
-            let tests = cargo_test(&selection, newest.as_deref().ok())?;
-            Ok(tests + cargo_test(&["--doc"], None)?)
-        }),
-    ];
+    let newest = LazyCell::new(|| nginx(Origin::Wheel));
+    let oldest = LazyCell::new(|| nginx(Origin::Source));
+    let on = |nginx: &Result<PathBuf>, selection: &[&str]| match nginx {
+        Ok(nginx) => cargo_test(selection, Some(nginx)),
+        Err(error) => Ok(Counts::skipped_because(format!("{error:#}"))),
+    };
     let traffic = targets.of_harness("test");
     // The product's own tests meet NGINX too, if only to have it test configurations.
     let all = [&traffic[..], &targets.of_product("test")].concat();
-    for (name, nginx, selection) in [
-        ("traffic, newest NGINX", &newest, traffic),
-        ("all, oldest NGINX", &oldest, all),
-    ] {
-        tiers.push(tier(name, || match nginx {
-            Ok(nginx) => cargo_test(&selection, Some(nginx)),
-            Err(error) => Ok(Counts::skipped_because(format!("{error:#}"))),
-        }));
-    }
-    tiers.push(tier("benches run", || match targets.of_product("bench") {
-        benches if benches.is_empty() => Ok(Counts::default()),
-        benches => cargo_test(&benches, None),
-    }));
-    tiers.extend(in_cluster());
+
+    let mut works: Vec<(&str, Work<'_>)> = vec![
+        (
+            "format",
+            Box::new(|| check(&["fmt", "--all", "--check"], "rustfmt")),
+        ),
+        ("lints", Box::new(|| check(&LINTS, "clippy"))),
+        (
+            "unit and golden",
+            Box::new(|| {
+                let selection = [&["--lib", "--bins"][..], &targets.of_product("test")].concat();
+                let tests = cargo_test(&selection, newest.as_deref().ok())?;
+                Ok(tests + cargo_test(&["--doc"], None)?)
+            }),
+        ),
+        ("traffic, newest NGINX", Box::new(|| on(&newest, &traffic))),
+        ("all, oldest NGINX", Box::new(|| on(&oldest, &all))),
+        (
+            "benches run",
+            Box::new(|| match targets.of_product("bench") {
+                benches if benches.is_empty() => Ok(Counts::default()),
+                benches => cargo_test(&benches, None),
+            }),
+        ),
+    ];
+    works.extend(in_cluster());
+    works.retain(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| name.starts_with(word.as_str())));
+    ensure!(!works.is_empty(), "no tier is called {}", wanted.join(" or "));
+    let tiers: Vec<Tier> = works.into_iter().map(|(name, work)| tier(name, work)).collect();
 
     println!();
     for tier in &tiers {
@@ -93,30 +105,41 @@ pub fn test(require_all: bool) -> Result<ExitCode> {
 }
 
 /// Everything that takes a cluster. One that was up before is left up.
-fn in_cluster() -> Vec<Tier> {
+fn in_cluster() -> Vec<(&'static str, Work<'static>)> {
     if let Err(error) = Cluster::is_possible() {
         let skipped = Counts::skipped_because(format!("{error:#}"));
-        return vec![tier("cluster", || Ok(skipped))];
+        return vec![("cluster", Box::new(|| Ok(skipped)))];
     }
     let was_up = matches!(Cluster::running(), Ok(Some(_)));
-    let mut tiers = vec![
-        tier("cluster up", || Cluster::up().map(|_| Counts::one_passed())),
-        tier("images", || {
-            image::make(image::Options::default()).map(|()| Counts::one_passed())
-        }),
-        tier("cluster", || cargo_test(&["--test", "cluster"], None)),
-        tier("conformance", || {
-            let passes = conformance::passes(&conformance::Options::profile(PROFILE))?;
-            ensure!(passes, "the suite failed with {PROFILE}");
-            Ok(Counts::one_passed())
-        }),
+    let mut works: Vec<(&str, Work<'_>)> = vec![
+        (
+            "cluster up",
+            Box::new(|| Cluster::up().map(|_| Counts::one_passed())),
+        ),
+        (
+            "cluster images",
+            Box::new(|| image::make(image::Options::default()).map(|()| Counts::one_passed())),
+        ),
+        (
+            "cluster tests",
+            Box::new(|| cargo_test(&["--test", "cluster"], None)),
+        ),
+        (
+            "cluster conformance",
+            Box::new(|| {
+                let passes = conformance::passes(&conformance::Options::profile(PROFILE))?;
+                ensure!(passes, "the suite failed with {PROFILE}");
+                Ok(Counts::one_passed())
+            }),
+        ),
     ];
     if !was_up {
-        tiers.push(tier("cluster down", || {
-            Cluster::down().map(|()| Counts::one_passed())
-        }));
+        works.push((
+            "cluster down",
+            Box::new(|| Cluster::down().map(|()| Counts::one_passed())),
+        ));
     }
-    tiers
+    works
 }
 
 /// What a tier did.
