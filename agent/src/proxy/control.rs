@@ -14,7 +14,7 @@ use futures::future::join_all;
 use prost::Message as _;
 use proto::fleet;
 use tokio::{net::UnixListener, sync::Mutex, time::timeout};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::{Error, listen, metrics::Metrics, table::Table, thread::Thread};
 
@@ -55,7 +55,7 @@ impl Control {
         let table = Arc::new(Table::new(data, &newest));
         join_all(self.shared.threads.iter().map(|thread| thread.put(&table))).await;
         *newest = table;
-        info!(
+        debug!(
             version = data.version,
             legs = data.legs.len(),
             "requests go by new data"

@@ -7,6 +7,7 @@
 
 mod apply;
 mod data;
+mod proxy;
 mod setting;
 mod stop;
 mod survival;

@@ -76,6 +76,11 @@ impl Agent {
         self.processes("supervise").into_iter().next()
     }
 
+    /// The proxy, as another child of init.
+    pub fn proxy(&self) -> Option<Pid> {
+        self.processes("\0proxy\0").into_iter().next()
+    }
+
     pub fn master(&self) -> Option<Pid> {
         self.processes("nginx: master process").into_iter().next()
     }
@@ -85,7 +90,7 @@ impl Agent {
         self.processes("nginx: worker process")
     }
 
-    /// Processes that have something in their command lines beside the folder, which masters and supervisors name
+    /// Processes that have something in their command lines beside the folder, which masters and our own name
     /// there, and workers work in.
     fn processes(&self, what: &str) -> Vec<Pid> {
         let prefix = self.prefix();
@@ -107,7 +112,7 @@ impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.init.kill();
         let _ = self.init.wait();
-        for what in ["supervise", "nginx: "] {
+        for what in ["supervise", "\0proxy\0", "nginx: "] {
             for pid in self.processes(what) {
                 let _ = kill_process(pid, Signal::KILL);
             }

@@ -27,8 +27,9 @@ pub async fn get_stream(address: SocketAddr, path: &str) -> io::Result<TcpStream
 fn parse(response: &str) -> Option<(u16, String)> {
     let (head, body) = response.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("Content-Length: "))?;
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("content-length").then_some(value)
+    })?;
     (body.len() == length.parse::<usize>().ok()?).then(|| (status, body.to_owned()))
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use proto::fleet::{Config, Data, EndpointPort, Endpoints, File};
+use proto::fleet::{Config, Data, EndpointPort, Endpoints, File, Leg};
 
 /// A configuration that passes everything to the upstream `shop.test`, and says its version at `/config`.
 ///
@@ -43,6 +43,36 @@ pub fn data(version: &str, addresses: &[SocketAddr]) -> Data {
         version: version.to_owned(),
         endpoints: vec![endpoints("shop.test", addresses)],
         ..Data::default()
+    }
+}
+
+/// What goes into the `http` block for a server that hands everything to the proxy, by the leg of a name.
+pub fn over_leg(address: SocketAddr, leg: &str) -> String {
+    format!(
+        "upstream proxy {{ zone endpoints; include proxy.conf; keepalive 16; }}\n\
+         server {{\n\
+             listen {address};\n\
+             location / {{\n\
+                 proxy_pass http://proxy;\n\
+                 proxy_http_version 1.1;\n\
+                 proxy_set_header Connection \"\";\n\
+                 proxy_set_header x-flotilla-leg {leg};\n\
+                 proxy_buffering off;\n\
+             }}\n\
+         }}"
+    )
+}
+
+/// The same as [`data`], with a leg of a name to `shop.test`.
+pub fn data_with_leg(version: &str, addresses: &[SocketAddr], leg: &str) -> Data {
+    let leg = Leg {
+        name: leg.to_owned(),
+        endpoints: "shop.test".to_owned(),
+        ..Leg::default()
+    };
+    Data {
+        legs: vec![leg],
+        ..data(version, addresses)
     }
 }
 

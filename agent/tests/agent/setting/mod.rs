@@ -20,7 +20,7 @@ pub use self::{
     agent::Agent,
     backend::Backend,
     client::{get, get_stream},
-    config::{config, data, endpoints},
+    config::{config, data, data_with_leg, endpoints, over_leg},
     load::Load,
     operator::Operator,
 };
