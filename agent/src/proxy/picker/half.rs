@@ -25,6 +25,7 @@ pub struct Half {
     mutations: Vec<HeaderMutation>,
     /// Bytes of all mutations.
     mutated: usize,
+    /// The body, on its way.
     pub body: Passage,
     trailers: Option<Trailers>,
 }
