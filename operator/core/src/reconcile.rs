@@ -22,7 +22,7 @@ use crate::{
 /// NGINX must do and printed. Last comes what to say about it all, which also depends on what agents report.
 #[must_use]
 pub fn reconcile(snapshot: &Snapshot, observed: &Observed, options: &Options) -> Outcome {
-    let resolved = resolve(snapshot, options);
+    let resolved = resolve(snapshot, observed, options);
     let slices = Slices::new(snapshot);
     let mut gateways = BTreeMap::new();
     for (key, gateway) in &resolved.gateways {

@@ -15,7 +15,9 @@ use std::{
 
 use operator_core::{
     generation::Generation,
-    infra::{Cluster, GatewayInfra, Provisioning, objects},
+    infra::{
+        Cluster, GatewayInfra, Object, PickerInfra, Provisioning, ServingCertificate, objects, picker_objects,
+    },
     object::ObjectKey,
     observed::Observed,
     options::Options,
@@ -39,7 +41,11 @@ const CONSTANT: [&str; 3] = ["nginx.conf", "agent.conf", "proxy.conf"];
 fn case(input: &Path) -> datatest_stable::Result<()> {
     let folder = input.parent().expect("a case is in a folder");
     let snapshot = snapshot(&fs::read_to_string(input)?)?;
-    let outcome = reconcile(&snapshot, &Observed::default(), &Options::default());
+    let observed = Observed {
+        authorities: "the authorities of our pickers".to_owned(),
+        ..Observed::default()
+    };
+    let outcome = reconcile(&snapshot, &observed, &Options::default());
     let mut files = BTreeMap::from([(PathBuf::from("status.yaml"), statuses(&outcome)?)]);
     for (key, gateway) in &outcome.gateways {
         if folder
@@ -55,6 +61,12 @@ fn case(input: &Path) -> datatest_stable::Result<()> {
             files.extend(gateway_files(key, generation, keeps_all)?);
             accepted_by_nginx(generation)?;
         }
+    }
+    for (key, picker) in &outcome.pickers {
+        files.insert(
+            Path::new(&key.name).join("infra.yaml"),
+            picker_infra(key, picker)?,
+        );
     }
     if env::var_os("UPDATE_GOLDEN").is_some() {
         write(folder, &files)
@@ -140,12 +152,7 @@ fn gateway_files(
 /// The objects that run a gateway; those that are left out are as if the Gateway said nothing but its ports, and those
 /// that may stay as they are have but their kind.
 fn infra(key: &ObjectKey, infra: &GatewayInfra) -> datatest_stable::Result<String> {
-    let cluster = Cluster {
-        controller_name: Options::CONTROLLER_NAME.to_owned(),
-        image: "flotilla.test/gateway:1".to_owned(),
-        operator: "https://flotilla.flotilla-system.svc:9443".to_owned(),
-        ..Cluster::default()
-    };
+    let cluster = cluster();
     let plain = GatewayInfra {
         ports: infra.ports.clone(),
         provisioning: Some(Provisioning::default()),
@@ -155,16 +162,36 @@ fn infra(key: &ObjectKey, infra: &GatewayInfra) -> datatest_stable::Result<Strin
         PLAIN => Vec::new(),
         _ => objects(key, &plain, &cluster),
     };
+    let mut objects = objects(key, infra, &cluster);
+    objects.retain(|object| !plain.contains(object));
+    manifests(objects)
+}
+
+/// The objects that run an endpoint picker.
+fn picker_infra(key: &ObjectKey, infra: &PickerInfra) -> datatest_stable::Result<String> {
+    let certificate = ServingCertificate::default();
+    manifests(picker_objects(key, infra, &certificate, &cluster()))
+}
+
+fn cluster() -> Cluster {
+    Cluster {
+        controller_name: Options::CONTROLLER_NAME.to_owned(),
+        image: "flotilla.test/gateway:1".to_owned(),
+        operator: "https://flotilla.flotilla-system.svc:9443".to_owned(),
+        ..Cluster::default()
+    }
+}
+
+/// Objects as YAML documents, without the marks of what was wanted.
+fn manifests(objects: Vec<Object>) -> datatest_stable::Result<String> {
     let mut manifests = Vec::new();
-    for object in objects(key, infra, &cluster) {
-        if !plain.contains(&object) {
-            let mut manifest = object.manifest.unwrap_or(json!({"kind": object.kind.kind}));
-            let annotations = manifest.pointer_mut("/metadata/annotations");
-            if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
-                annotations.remove("flotilla.dev/wanted");
-            }
-            manifests.push(serde_saphyr::to_string(&manifest)?);
+    for object in objects {
+        let mut manifest = object.manifest.unwrap_or(json!({"kind": object.kind.kind}));
+        let annotations = manifest.pointer_mut("/metadata/annotations");
+        if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+            annotations.remove("flotilla.dev/wanted");
         }
+        manifests.push(serde_saphyr::to_string(&manifest)?);
     }
     Ok(manifests.join("---\n"))
 }

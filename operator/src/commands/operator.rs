@@ -160,7 +160,8 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         metrics,
     };
     tracing::info!(%listen, ?admin, "running");
-    stop.run_until_cancelled(reconcile(&source, certificates.bundle(), controller))
+    let authorities = endpoint_pickers.then(|| certificates.bundle());
+    stop.run_until_cancelled(reconcile(&source, authorities, controller))
         .await;
     tracing::info!("stopping; gateways go on");
     election.left().await;
@@ -168,25 +169,31 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reconciles for ever, from the moment that all objects and the authorities are known: what is not there yet would look
-/// as if it were gone, and pickers of ours as if they were anybody's.
+/// Reconciles for ever, from the moment that all objects are known, and the authorities of the pickers that are ours if
+/// any are: what is not there yet would look as if it were gone, and pickers of ours as if they were anybody's.
 async fn reconcile(
     source: &source::Kubernetes,
-    mut authorities: watch::Receiver<String>,
+    authorities: Option<watch::Receiver<String>>,
     controller: Controller,
 ) {
     source.is_complete().await;
     tracing::info!("all objects are known");
-    let observations = controller.observations.clone();
-    let known = authorities.wait_for(|authorities| !authorities.is_empty()).await;
-    observations.note_authorities(known.map(|known| known.clone()).unwrap_or_default());
+    if let Some(mut authorities) = authorities {
+        // An error would mean that nobody keeps authorities any more.
+        let _ = authorities.wait_for(|known| !known.is_empty()).await;
+        let observations = controller.observations.clone();
+        observations.note_authorities(authorities.borrow_and_update().clone());
+        tokio::spawn(note_authorities(authorities, observations));
+    }
     controller.changed.notify_one();
-    let follow = async {
-        while authorities.changed().await.is_ok() {
-            observations.note_authorities(authorities.borrow_and_update().clone());
-        }
-    };
-    tokio::join!(controller.run(), follow);
+    controller.run().await;
+}
+
+/// Notes the authorities whenever there are others.
+async fn note_authorities(mut authorities: watch::Receiver<String>, observations: Observations) {
+    while authorities.changed().await.is_ok() {
+        observations.note_authorities(authorities.borrow_and_update().clone());
+    }
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

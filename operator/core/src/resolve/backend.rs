@@ -233,7 +233,7 @@ mod tests {
             serde_saphyr::from_str(reference).expect("a reference decodes");
         let grants = Grants::new(snapshot);
         let policies = Policies::new(snapshot, &grants, &mut Needs::default());
-        let pools = inference::resolve(snapshot, &policies);
+        let pools = inference::resolve(snapshot, &policies, "");
         let backends = Backends {
             snapshot,
             grants: &grants,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Resolved;
-use crate::{object::ObjectKey, options::Options, snapshot::Snapshot, with_kinds};
+use crate::{object::ObjectKey, observed::Observed, options::Options, snapshot::Snapshot, with_kinds};
 
 /// A class of ours and a Gateway `default/edge` with the listeners `web` (port 80, routes of its own namespace, hosts
 /// below `example.com`) and `open` (port 8080, routes of every namespace, all hosts).
@@ -37,7 +37,11 @@ pub(crate) fn snapshot(documents: &[&str]) -> Snapshot {
 
 /// What [`GATEWAY`] and further YAML documents mean.
 pub(crate) fn resolved(documents: &[&str]) -> Resolved {
-    super::resolve(&snapshot(&[&[GATEWAY], documents].concat()), &Options::default())
+    super::resolve(
+        &snapshot(&[&[GATEWAY], documents].concat()),
+        &Observed::default(),
+        &Options::default(),
+    )
 }
 
 fn insert(snapshot: &mut Snapshot, object: Value) {

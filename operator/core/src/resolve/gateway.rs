@@ -327,7 +327,7 @@ fn infra(gateway: &api::Gateway, provisioning: Option<Provisioning>) -> GatewayI
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resolve::example;
+    use crate::{observed::Observed, resolve::example};
 
     /// A Gateway `edge/web` with these fields, beside `NginxFleet`s.
     fn gateway(fields: &str) -> Gateway {
@@ -371,7 +371,7 @@ mod tests {
             privileged_port_shift: 10_000,
             ..Options::default()
         };
-        let resolved = crate::resolve::resolve(&snapshot, &options);
+        let resolved = crate::resolve::resolve(&snapshot, &Observed::default(), &options);
         let [low, high] = &resolved.gateways[&ObjectKey::new("edge", "web")].listeners[..] else {
             panic!("the Gateway has two listeners");
         };

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     api::{AppProtocol, EndpointPickerFailureMode, EndpointPickerRef, InferencePoolSpec},
     config::{BackendTls, Protocol, Upstream},
+    infra::{picker_host, picker_tls},
     object::ObjectKey,
     snapshot::Snapshot,
 };
@@ -49,10 +50,19 @@ reasons! {
     }
 }
 
-/// Every `InferencePool`.
+/// Every `InferencePool`; `authorities` are those that certificates of our pickers come from, in PEM, and empty where
+/// pickers are run by others alone.
 #[must_use]
-pub(super) fn resolve(snapshot: &Snapshot, policies: &Policies) -> BTreeMap<ObjectKey, Pool> {
-    let services = Services { snapshot, policies };
+pub(super) fn resolve(
+    snapshot: &Snapshot,
+    policies: &Policies,
+    authorities: &str,
+) -> BTreeMap<ObjectKey, Pool> {
+    let services = Services {
+        snapshot,
+        policies,
+        authorities,
+    };
     let pools = snapshot.inference_pools.iter();
     pools
         .map(|(key, object)| (key.clone(), pool(key, &object.spec, &services)))
@@ -63,6 +73,8 @@ pub(super) fn resolve(snapshot: &Snapshot, policies: &Policies) -> BTreeMap<Obje
 struct Services<'a> {
     snapshot: &'a Snapshot,
     policies: &'a Policies,
+    /// Of our pickers.
+    authorities: &'a str,
 }
 
 fn pool(key: &ObjectKey, spec: &InferencePoolSpec, services: &Services<'_>) -> Pool {
@@ -229,24 +241,31 @@ impl Services<'_> {
 
     /// How a picker is spoken TLS to; `None` for plain text.
     ///
-    /// A policy says what its certificate must hold. Without one TLS takes any, as users of the protocol expect:
-    /// pickers make one for themselves when they start.
+    /// A policy says what its certificate must hold. Without one a picker that we run is known by the certificate that
+    /// we gave it, and of any other TLS takes whatever it shows, as users of the protocol expect: pickers make one for
+    /// themselves when they start.
     fn tls(&self, key: &ObjectKey, port: &ServicePort) -> Result<Option<Arc<BackendTls>>, String> {
         match self.policies.of(key, port.name.as_deref()) {
             Some((_, Policy { tls: Some(tls), .. })) => Ok(Some(Arc::clone(tls))),
             Some((policy, _)) => Err(format!(
                 "name: BackendTLSPolicy {policy} says how to verify Service {key} and cannot be used; its status says why"
             )),
+            None if self.runs(key) => Ok(Some(Arc::new(picker_tls(key, self.authorities)))),
             None if port.app_protocol.as_deref() == Some("kubernetes.io/h2c") => Ok(None),
             None => Ok(Some(unverified(key))),
         }
+    }
+
+    /// Whether the picker behind a Service is one that we run.
+    fn runs(&self, picker: &ObjectKey) -> bool {
+        !self.authorities.is_empty() && self.snapshot.endpoint_pickers.contains_key(picker)
     }
 }
 
 /// TLS that takes any certificate.
 fn unverified(picker: &ObjectKey) -> Arc<BackendTls> {
     Arc::new(BackendTls {
-        server_name: format!("{}.{}.svc", picker.name, picker.namespace),
+        server_name: picker_host(picker),
         verification: None,
         client_certificate: None,
     })
@@ -265,13 +284,15 @@ mod tests {
         metadata: {namespace: models, name: picker}
         spec: {ports: [{port: 9002, appProtocol: http2}, {port: 9004, appProtocol: kubernetes.io/h2c}]}";
 
+    const AUTHORITIES: &str = "the authorities of our pickers";
+
     fn resolved(services: &[&str], spec: &str) -> Pool {
         let pool =
             format!("{{kind: InferencePool, metadata: {{namespace: models, name: llama}}, spec: {spec}}}");
         let documents = [services, &[&pool]].concat();
         let snapshot = read(&documents);
         let policies = Policies::new(&snapshot, &Grants::new(&snapshot), &mut Needs::default());
-        let mut pools = resolve(&snapshot, &policies);
+        let mut pools = resolve(&snapshot, &policies, AUTHORITIES);
         pools
             .remove(&ObjectKey::new("models", "llama"))
             .expect("every pool is resolved")
@@ -414,5 +435,21 @@ mod tests {
         );
         assert_eq!(picking(&pool), (9002, true, false));
         assert!(pool.unsupported[0].message.contains("\"FailMaybe\""));
+    }
+
+    #[test]
+    fn a_picker_of_ours_is_known_by_the_certificate_that_we_gave_it() {
+        let ours = "{kind: EndpointPicker, metadata: {namespace: models, name: picker}, spec: {}}";
+        let verification = |objects: &[&str]| {
+            let pool = picked(objects, "{name: picker, port: {number: 9002}}");
+            match pool.picking {
+                Picking::ByPicker { tls: Some(tls), .. } => tls.verification.clone(),
+                other => panic!("{other:?} is no picker over TLS"),
+            }
+        };
+        assert_eq!(verification(&[PICKER]), None);
+        let verification = verification(&[PICKER, ours]).expect("ours is verified");
+        assert_eq!(verification.authorities.as_deref(), Some(AUTHORITIES));
+        assert_eq!(verification.hostnames, ["picker.models.svc"]);
     }
 }

@@ -53,7 +53,9 @@ pub use gateway::Gateway;
 pub use listener::{Listener, ListenerOwner};
 pub use route::{Backend, BackendTarget, Filters, HttpRoute, Match, Mirror, PathMatch, Rule};
 
-use crate::{object::ObjectKey, options::Options, outcome::Needs, snapshot::Snapshot};
+use crate::{
+    object::ObjectKey, observed::Observed, options::Options, outcome::Needs, snapshot::Snapshot,
+};
 
 /// The meaning of a snapshot.
 #[derive(Debug)]
@@ -80,13 +82,13 @@ pub struct Resolved {
 
 /// Resolves all that is ours in the snapshot.
 #[must_use]
-pub fn resolve(snapshot: &Snapshot, options: &Options) -> Resolved {
+pub fn resolve(snapshot: &Snapshot, observed: &Observed, options: &Options) -> Resolved {
     let mut needs = Needs::default();
     let grants = grant::Grants::new(snapshot);
     let classes = class::resolve(snapshot, options);
     let (gateways, listener_sets) = gateway::resolve(snapshot, options, &classes, &grants, &mut needs);
     let policies = backend_tls::Policies::new(snapshot, &grants, &mut needs);
-    let inference_pools = inference::resolve(snapshot, &policies);
+    let inference_pools = inference::resolve(snapshot, &policies, &observed.authorities);
     let namespaces = inference_pools.keys().map(|pool| pool.namespace.clone());
     needs.pods.extend(namespaces);
     let http_routes = http_route::resolve(&backend::Backends {

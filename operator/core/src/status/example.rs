@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// The statuses of a snapshot's objects while nothing runs yet.
 pub(super) fn changes(snapshot: &Snapshot) -> Vec<StatusChange> {
     let options = Options::default();
-    let resolved = resolve::resolve(snapshot, &options);
+    let resolved = resolve::resolve(snapshot, &Observed::default(), &options);
     statuses(
         snapshot,
         &resolved,

@@ -205,6 +205,7 @@ fn resolved_refs(pool: &Pool) -> Wanted {
 mod tests {
     use super::*;
     use crate::{
+        observed::Observed,
         resolve::example::{GATEWAY, snapshot},
         status::example::summary,
     };
@@ -231,7 +232,7 @@ mod tests {
     fn parents(documents: &[&str]) -> Option<Vec<InferencePoolParentStatus>> {
         let snapshot = snapshot(&[&[GATEWAY], documents].concat());
         let options = Options::default();
-        let resolved = crate::resolve::resolve(&snapshot, &options);
+        let resolved = crate::resolve::resolve(&snapshot, &Observed::default(), &options);
         let change = changes(&snapshot, &resolved, &options).pop()?;
         assert_eq!(change.resource_version.as_deref(), Some("42"));
         match change.status {

@@ -188,6 +188,7 @@ mod tests {
     use super::*;
     use crate::{
         api::Condition,
+        observed::Observed,
         resolve::{
             example::{GATEWAY, snapshot},
             resolve,
@@ -205,7 +206,11 @@ mod tests {
         );
         let snapshot = snapshot(&[GATEWAY, &route]);
         let options = Options::default();
-        let mut all = changes(&snapshot, &resolve(&snapshot, &options), &options);
+        let mut all = changes(
+            &snapshot,
+            &resolve(&snapshot, &Observed::default(), &options),
+            &options,
+        );
         let StatusChange {
             kind: found,
             object,
@@ -332,11 +337,9 @@ mod tests {
             message.starts_with("Dropped Rule(s): rules[0].matches[0].path.value: "),
             "{message}"
         );
-        assert!(
-            message.ends_with(
-                "Dropped Rule settings: rules[1].sessionPersistence: is not supported yet and has no effect."
-            )
-        );
+        assert!(message.ends_with(
+            "Dropped Rule settings: rules[1].sessionPersistence: is not supported yet and has no effect."
+        ));
     }
 
     #[test]

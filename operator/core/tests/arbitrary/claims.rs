@@ -61,7 +61,7 @@ pub(crate) fn assert_claims(documents: Vec<Value>) -> Outcome {
         "POST https://a.example.com/.flotilla/%00",
     ] {
         let request = Request::parse(url, ["x-a: b"]).expect("this is a request");
-        let _ = explain(&resolve(&snapshot, &options), &request);
+        let _ = explain(&resolve(&snapshot, &Observed::default(), &options), &request);
     }
     outcome
 }

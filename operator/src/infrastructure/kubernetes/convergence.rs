@@ -209,3 +209,6 @@ async fn apply_all(
     }
     (owner, settled, None)
 }
+
+#[cfg(test)]
+mod tests;

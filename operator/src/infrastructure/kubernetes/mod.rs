@@ -19,6 +19,3 @@ mod pickers;
 
 pub use gateways::Gateways;
 pub use pickers::Pickers;
-
-#[cfg(test)]
-mod tests;

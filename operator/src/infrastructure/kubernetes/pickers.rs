@@ -127,3 +127,6 @@ impl Pickers {
             .note_pickers(wanted.keys().filter_map(state).collect());
     }
 }
+
+#[cfg(test)]
+mod tests;
