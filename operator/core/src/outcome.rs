@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::{
     api::{
-        EndpointPickerStatus, GatewayClassStatus, GatewayStatus, InferencePoolStatus, ListenerSetStatus, NginxFleetStatus,
-        PolicyStatus, RouteStatus,
+        EndpointPickerStatus, GatewayClassStatus, GatewayStatus, InferencePoolStatus, ListenerSetStatus,
+        NginxFleetStatus, PolicyStatus, RouteStatus,
     },
     generation::Generation,
     infra::{GatewayInfra, PickerInfra},

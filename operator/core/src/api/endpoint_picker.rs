@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::{NginxImagePullPolicy, string_enum::string_enum};
 
 /// What is wanted of an [`EndpointPicker`].
+#[allow(clippy::duplicated_attributes, reason = "columns may have the same type")]
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(
