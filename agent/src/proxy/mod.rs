@@ -3,7 +3,7 @@
 //! ```text
 //!            supervisor ──PUT /data──> control ──orders──┐ (one thread)
 //!                                                        v
-//! NGINX ──proxy-<n>.sock──> server ──> leg ──> upstream ──> endpoint       (n threads, each with all of these)
+//! NGINX ──proxy-<n>.sock──> accept ──> leg ──> upstream ──> endpoint       (n threads, each with all of these)
 //!                                       │  └─> replay     what of a body may be sent again
 //!                                       └─> picker ──ext_proc──> endpoint picker
 //! ```
@@ -13,8 +13,9 @@
 //! and shares only the number of requests that endpoints have in flight: on one thread a request costs a third of what
 //! it does on a runtime that moves tasks about.
 //!
-//! Read [`server`] first, then [`leg`].
+//! Read [`accept`] first, then [`leg`]; what their requests share is the [`server`].
 
+pub mod accept;
 pub mod body;
 pub mod consult;
 pub mod control;

@@ -10,7 +10,7 @@ use tokio::{
     time::interval,
 };
 
-use super::{Error, listen, metrics::Metrics, server::Server, table::Table};
+use super::{Error, accept::accept, listen, metrics::Metrics, server::Server, table::Table};
 
 /// How often connections are looked for that were not used for a while.
 const SWEEP: Duration = Duration::from_secs(2);
@@ -88,7 +88,7 @@ async fn follow(
 ) {
     let listener = UnixListener::from_std(listener).expect("the runtime has an epoll descriptor");
     let server = Rc::new(Server::new(metrics));
-    let accepting = spawn_local(Rc::clone(&server).accept(listener));
+    let accepting = spawn_local(accept(Rc::clone(&server), listener));
     let mut sweep = interval(SWEEP);
     loop {
         let order = select! {

@@ -4,10 +4,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 
 use super::{
-    exchange::Violation,
-    half::MOST_HEADERS,
     message::{GrpcStatus, ImmediateResponse},
     mutation,
+    violation::{MOST_HEADERS, Violation},
 };
 
 /// The response that a picker wants instead of the endpoint's.

@@ -21,11 +21,12 @@ use super::{
     call::{self, Call},
     connections::{self, Connections},
     destination::endpoints,
-    exchange::{Choice, Exchange, Violation},
+    exchange::{Choice, Exchange},
     held::{BoxError, Held, Unreadable},
     message::{self, HttpHeaders, Metadata},
     mutation, request_id,
     respond::Consulted,
+    violation::Violation,
 };
 use crate::proxy::settings::Settings;
 

@@ -18,26 +18,14 @@ use http::HeaderMap;
 
 use super::{
     answer::answer,
-    half::{Half, MOST_HEADERS},
+    half::Half,
     message::{
         self, BodyMutation, BodyResponse, HeaderMutation, HeadersResponse, HttpHeaders, HttpTrailers,
         Metadata, ProcessingRequest, ProcessingResponse, ProtocolConfiguration, TrailersResponse,
         body_mutation::Mutation, processing_request::Request, processing_response::Response,
     },
+    violation::Violation,
 };
-
-/// What a picker did that the protocol does not have, or more of it than we take.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Violation {
-    #[error("the picker changes more than {MOST_HEADERS} bytes of headers")]
-    Headers,
-    #[error("the picker returns a longer body than it may look at")]
-    Body,
-    #[error("the picker answers with status {0}")]
-    Status(i32),
-    #[error("the picker has not named an endpoint")]
-    NoChoice,
-}
 
 /// What a picker decided of a request.
 #[derive(Debug)]

@@ -5,14 +5,11 @@ use std::mem;
 use http::HeaderMap;
 
 use super::{
-    exchange::Violation,
     message::{CommonResponse, HeaderMutation, body_mutation::Mutation, common_response::ResponseStatus},
     mutation,
     passage::Passage,
+    violation::{MOST_HEADERS, Violation},
 };
-
-/// Bytes that the picker's changes to one message's headers may have.
-pub const MOST_HEADERS: usize = 128 * 1024;
 
 /// A message and what the picker makes of it.
 #[derive(Debug, Default)]

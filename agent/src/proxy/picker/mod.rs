@@ -27,6 +27,7 @@ pub mod held;
 pub mod message;
 pub mod passage;
 pub mod respond;
+pub mod violation;
 
 mod answer;
 mod mutation;

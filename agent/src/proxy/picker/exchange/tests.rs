@@ -4,9 +4,12 @@ use http::HeaderName;
 use proto::envoy::r#type::v3::HttpStatus;
 
 use super::*;
-use crate::proxy::picker::message::{
-    CommonResponse, GrpcStatus, HeaderValue, HeaderValueOption, ImmediateResponse, StreamedBodyResponse,
-    common_response::ResponseStatus,
+use crate::proxy::picker::{
+    message::{
+        CommonResponse, GrpcStatus, HeaderValue, HeaderValueOption, ImmediateResponse, StreamedBodyResponse,
+        common_response::ResponseStatus,
+    },
+    violation::MOST_HEADERS,
 };
 
 const LIMIT: usize = 1000;
