@@ -89,6 +89,11 @@ impl Plain {
         fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default()
     }
 
+    /// Its processes, the master first.
+    pub fn processes(&self) -> Vec<Process> {
+        Process::of(&self.nginx).with_descendants()
+    }
+
     /// Where it serves.
     pub fn target(&self) -> Target {
         Target::http(self.address)

@@ -48,8 +48,9 @@ use proto::envoy::{
 };
 use tokio::{
     net::TcpListener,
+    runtime::{self, Runtime},
     sync::mpsc,
-    task::{AbortHandle, JoinSet},
+    task::JoinSet,
 };
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
@@ -71,7 +72,8 @@ pub struct Picker {
     address: SocketAddr,
     script: Arc<Mutex<Arc<Script>>>,
     counts: Arc<Counts>,
-    server: AbortHandle,
+    /// Of its own, so that every connection ends with the picker. There until the end.
+    runtime: Option<Runtime>,
 }
 
 /// One exchange, as the picker sees it.
@@ -123,7 +125,12 @@ impl Picker {
         Script: Fn(Exchange) -> Ends + Send + Sync + 'static,
         Ends: Future<Output = Result<(), Status>> + Send + 'static,
     {
-        let listener = TcpListener::bind(address).await;
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("there is no runtime for a picker")?;
+        let listener = runtime.spawn(TcpListener::bind(address)).await?;
         let listener = listener.with_context(|| format!("a picker cannot listen at {address}"))?;
         let address = listener
             .local_addr()
@@ -137,11 +144,12 @@ impl Picker {
         let server = Server::builder().tcp_nodelay(true);
         let server = { server }.add_service(ExternalProcessorServer::new(scripted));
         let serving = server.serve_with_incoming(TcpListenerStream::new(listener));
+        runtime.spawn(async { drop(serving.await) });
         Ok(Self {
             address,
             script,
             counts,
-            server: tokio::spawn(async { drop(serving.await) }).abort_handle(),
+            runtime: Some(runtime),
         })
     }
 
@@ -192,7 +200,9 @@ impl fmt::Debug for Picker {
 
 impl Drop for Picker {
     fn drop(&mut self) {
-        self.server.abort();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

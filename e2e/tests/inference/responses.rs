@@ -1,0 +1,295 @@
+//! What a picker is told of a response, and what it makes of it.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use e2e::{
+    client::{Protocol, Request},
+    inference::{
+        picker::{Exchange, headers_response, served, streamed},
+        served_pool::{HOST, Options, ServedPool},
+    },
+};
+use http_body_util::BodyExt;
+use hyper::Method;
+use parking_lot::Mutex;
+use proto::envoy::service::ext_proc::v3::{
+    BodyResponse, CommonResponse, ProcessingRequest, processing_request::Request as Part,
+    processing_response::Response as Verdict,
+};
+use tokio::time::Instant;
+use tonic::Status;
+
+/// Chooses a pod for the request, and returns its body as it was.
+async fn choose(exchange: &mut Exchange, pod: &str) -> Result<(), Status> {
+    let asked = exchange.request().await?;
+    exchange.choose(pod).await?;
+    exchange.return_body(asked.body).await
+}
+
+/// Whole events of a stream that the echo backend sends.
+fn events(body: &[u8]) -> usize {
+    String::from_utf8_lossy(body).matches("data: event").count()
+}
+
+#[tokio::test]
+async fn picker_is_told_who_really_served() -> Result<()> {
+    let mut pool = ServedPool::start().await?;
+    let heard = Arc::<Mutex<Option<ProcessingRequest>>>::default();
+    let told = Arc::clone(&heard);
+    let list = format!("{},{}", pool.pod(0), pool.pod(1));
+    pool.picker.follow(move |mut exchange| {
+        let (list, told) = (list.clone(), Arc::clone(&told));
+        async move {
+            choose(&mut exchange, &list).await?;
+            *told.lock() = exchange.next().await?;
+            exchange.pass_headers().await?;
+            exchange.pass_response().await
+        }
+    });
+    pool.get("/").await?.seen()?;
+    let first = pool.pod(0).to_string();
+    let message = heard
+        .lock()
+        .take()
+        .context("the picker was told of the response")?;
+    assert_eq!(served(&message), Some(first));
+    let Some(Part::ResponseHeaders(headers)) = &message.request else {
+        panic!("{message:?}");
+    };
+    let headers = headers.headers.clone().unwrap_or_default().headers;
+    let status = headers.iter().find(|header| header.key == ":status");
+    assert_eq!(
+        status.map(|status| &status.raw_value[..]),
+        Some(&b"200"[..]),
+        "llm-d reads raw values alone"
+    );
+    drop(pool.pods.remove(0));
+    pool.get("/").await?.seen()?;
+    let message = heard
+        .lock()
+        .take()
+        .context("the picker was told of the response")?;
+    assert_eq!(served(&message), Some(pool.pod(1).to_string()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn headers_of_the_response_are_changed_but_not_its_framing() -> Result<()> {
+    let pool = ServedPool::start().await?;
+    let pod = pool.pod(0).to_string();
+    pool.picker.follow(move |mut exchange| {
+        let pod = pod.clone();
+        async move {
+            choose(&mut exchange, &pod).await?;
+            exchange.next().await?;
+            let headers = headers_response(&[
+                ("x-went-into-resp-headers", "true"),
+                ("content-type", "text/plain"),
+                (":status", "500"),
+                ("content-length", "1"),
+                ("transfer-encoding", "gzip"),
+                ("connection", "x-went-into-resp-headers"),
+            ]);
+            exchange.say(Verdict::ResponseHeaders(headers)).await?;
+            exchange.pass_response().await
+        }
+    });
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let request = Request::new(Method::POST, "/?back=yes").body("body").host(HOST);
+        let answer = pool.edge.clone().protocol(protocol).send(request).await?;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body[..]),
+            (200, &b"body"[..]),
+            "{answer}"
+        );
+        assert_eq!(
+            (
+                answer.header("x-went-into-resp-headers"),
+                answer.header("content-type")
+            ),
+            ("true", "text/plain")
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn client_gets_the_body_that_the_picker_returns() -> Result<()> {
+    let pool = ServedPool::start().await?;
+    let pod = pool.pod(0).to_string();
+    pool.picker.follow(move |mut exchange| {
+        let pod = pod.clone();
+        async move {
+            choose(&mut exchange, &pod).await?;
+            let mut body = Vec::new();
+            while let Some(message) = exchange.next().await? {
+                match message.request {
+                    Some(Part::ResponseHeaders(_)) => exchange.pass_headers().await?,
+                    Some(Part::ResponseBody(chunk)) => {
+                        body.extend_from_slice(&chunk.body);
+                        if chunk.end_of_stream {
+                            // As real pickers do with what is no event stream: all of it, at its end.
+                            let text = String::from_utf8_lossy(&body).replace("tide-1b", "tide-for-everyone");
+                            let verdict = streamed(text.into_bytes().into(), true);
+                            exchange.say(Verdict::ResponseBody(verdict)).await?;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        }
+    });
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let request = Request::new(Method::POST, "/?back=yes").host(HOST);
+        let request = request.body(r#"{"model":"tide-1b"}"#);
+        let answer = pool.edge.clone().protocol(protocol).send(request).await?;
+        assert_eq!(answer.body, r#"{"model":"tide-for-everyone"}"#, "{answer}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn events_reach_the_client_as_they_happen() -> Result<()> {
+    let pool = ServedPool::start().await?;
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let mut connection = pool.edge.clone().protocol(protocol).connect().await?;
+        let response = connection.open(Request::get("/?stream=6").host(HOST)).await?;
+        let mut body = response.into_body();
+        let mut times = Vec::new();
+        while let Some(frame) = body.frame().await {
+            if frame?.data_ref().is_some_and(|data| events(data) > 0) {
+                times.push(Instant::now());
+            }
+        }
+        assert_eq!(times.len(), 6, "{protocol:?}: events came together");
+        let whole = times[5] - times[0];
+        assert!(
+            whole > Duration::from_millis(400),
+            "{protocol:?}: all within {whole:?}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn response_that_the_picker_has_no_verdict_on_stays_as_it_was() -> Result<()> {
+    // As the inference extension's light picker of v1.6.0 does: no end of the stream either.
+    let pool = ServedPool::start().await?;
+    let pod = pool.pod(0).to_string();
+    pool.picker.follow(move |mut exchange| {
+        let pod = pod.clone();
+        async move {
+            choose(&mut exchange, &pod).await?;
+            while let Some(message) = exchange.next().await? {
+                match message.request {
+                    Some(Part::ResponseHeaders(_)) => exchange.pass_headers().await?,
+                    Some(Part::ResponseBody(_)) => {
+                        let nothing = BodyResponse {
+                            response: Some(CommonResponse::default()),
+                        };
+                        exchange.say(Verdict::ResponseBody(nothing)).await?;
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        }
+    });
+    let body = vec![b'x'; 200_000];
+    let request = Request::new(Method::POST, "/?back=yes").body(body.clone());
+    assert!(pool.send(request).await?.body == body);
+    assert_eq!(events(&pool.get("/?stream=3").await?.body), 3);
+    Ok(())
+}
+
+/// How a picker leaves a response that it has passed a part of.
+async fn left_in_the_middle(end: fn() -> Result<(), Status>) -> Result<()> {
+    let pool = ServedPool::start().await?;
+    let pod = pool.pod(0).to_string();
+    for parts in 0..4 {
+        let pod = pod.clone();
+        pool.picker.follow(move |mut exchange| {
+            let pod = pod.clone();
+            async move {
+                choose(&mut exchange, &pod).await?;
+                for _ in 0..parts {
+                    match exchange.next().await?.and_then(|message| message.request) {
+                        Some(Part::ResponseHeaders(_)) => exchange.pass_headers().await?,
+                        Some(Part::ResponseBody(chunk)) => exchange.pass_chunk(chunk).await?,
+                        _ => {}
+                    }
+                }
+                // It has heard something that it says nothing of.
+                exchange.next().await?;
+                end()
+            }
+        });
+        let answer = pool.get("/?stream=5").await?;
+        assert_eq!(
+            (answer.status.as_u16(), events(&answer.body)),
+            (200, 5),
+            "left after {parts} parts: {answer}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn response_completes_when_the_picker_breaks_off() -> Result<()> {
+    left_in_the_middle(|| Err(Status::internal("the picker is ill"))).await
+}
+
+#[tokio::test]
+async fn response_completes_when_the_picker_has_no_more_to_say() -> Result<()> {
+    left_in_the_middle(|| Ok(())).await
+}
+
+#[tokio::test]
+async fn response_completes_when_the_picker_is_killed() -> Result<()> {
+    let ServedPool {
+        standalone: _standalone,
+        edge,
+        pods: _pods,
+        picker,
+    } = ServedPool::start().await?;
+    let mut connection = edge.connect().await?;
+    let response = connection.open(Request::get("/?stream=8").host(HOST)).await?;
+    let mut body = response.into_body();
+    let mut whole = body
+        .frame()
+        .await
+        .context("a first event")??
+        .into_data()
+        .unwrap_or_default()
+        .to_vec();
+    drop(picker);
+    while let Some(frame) = body.frame().await {
+        whole.extend_from_slice(&frame?.into_data().unwrap_or_default());
+    }
+    assert_eq!(events(&whole), 8);
+    Ok(())
+}
+
+#[tokio::test]
+async fn picker_that_says_nothing_of_a_response_holds_it_up_for_a_while_at_most() -> Result<()> {
+    let pool = ServedPool::with(Options {
+        proxy: "{ timeouts: { picker: 500ms } }",
+        ..Options::default()
+    })
+    .await?;
+    let pod = pool.pod(0).to_string();
+    pool.picker.follow(move |mut exchange| {
+        let pod = pod.clone();
+        async move {
+            choose(&mut exchange, &pod).await?;
+            while exchange.next().await?.is_some() {}
+            Ok(())
+        }
+    });
+    let answer = pool.get("/").await?;
+    assert_eq!(answer.status, 200, "{answer}");
+    answer.seen()?;
+    Ok(())
+}
