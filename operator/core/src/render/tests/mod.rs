@@ -3,7 +3,7 @@ mod matching;
 mod nginx;
 mod syntax;
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use everything::{Words, action, header, hostname, path, proxy};
 use proptest::prelude::*;
@@ -61,7 +61,7 @@ proptest! {
         let files = render(&everything::config(&words, None)).files;
         let usual = render(&everything::config(&Words::default(), None)).files;
         prop_assert_eq!(files.keys().collect::<Vec<_>>(), usual.keys().collect::<Vec<_>>());
-        let is_compared = |name: &str| name != "maps.conf" && Path::new(name).extension().is_none_or(|kind| kind != "pem");
+        let is_compared = |name: &str| name != "maps.conf" && std::path::Path::new(name).extension().is_none_or(|kind| kind != "pem");
         for (name, content) in files.iter().filter(|(name, _)| is_compared(name)) {
             prop_assert_eq!(shape(&directives(content)), shape(&directives(&usual[name])), "{}", name);
         }
