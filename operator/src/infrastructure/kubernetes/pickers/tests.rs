@@ -154,13 +154,15 @@ fn stored(certificate: &ServingCertificate) -> BTreeMap<&'static str, Vec<Value>
 impl Course {
     /// The next request, `LIST`s left out.
     async fn next_write(&mut self) -> String {
-        loop {
-            let request = timeout(PATIENCE, self.requests.recv()).await;
-            let request = request.expect("there is one in time").expect("the mock lives");
-            if !request.starts_with("LIST") {
-                return request;
+        let write = async {
+            loop {
+                let request = self.requests.recv().await.expect("the mock lives");
+                if !request.starts_with("LIST") {
+                    return request;
+                }
             }
-        }
+        };
+        timeout(PATIENCE, write).await.expect("there is one in time")
     }
 
     /// What is known of the picker, once anything is.
