@@ -4,6 +4,7 @@
 //! See <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>.
 
 mod libraries;
+mod materials;
 mod product;
 
 use std::{

@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::Image;
+use super::{
+    Image,
+    materials::{self, Material, crates_of},
+};
 use crate::{
     cluster::Cluster,
     conformance,
@@ -24,7 +27,8 @@ pub struct Options {
     release: bool,
 }
 
-/// Writes the archives to `target/images`, loads them into the cluster if one is up, and prints what they are called.
+/// Writes the archives to `target/images`, with the product's bills of materials beside them, loads them into the cluster
+/// if one is up, and prints what they are called.
 pub fn make(options: Options) -> Result<()> {
     let profile = if options.release {
         Profile::Release
@@ -42,6 +46,16 @@ pub fn make(options: Options) -> Result<()> {
             .program("/usr/bin/nginx", &nginx.path)?,
         conformance::echo(&Go::find()?)?,
     ];
+    let mut gateway = crates_of("agent")?;
+    gateway.insert(Material::program(
+        "nginx",
+        &nginx.version.to_string(),
+        "BSD-2-Clause",
+    ));
+    for (image, materials) in images.iter().zip([crates_of("operator")?, gateway]) {
+        let bill = archive(&folder, image).with_extension("cdx.json");
+        materials::write(image.reference(), &materials, &bill)?;
+    }
     let cluster = Cluster::running()?;
     for image in images {
         let archive = archive(&folder, &image);
