@@ -38,8 +38,9 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often NGINX is asked in that time.
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long NGINX may take to ask for the endpoints of new upstreams; it asks at once when it starts serving.
-const ENDPOINTS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long NGINX may be silent before it has asked for the endpoints of all new upstreams. It asks at once when it
+/// starts serving, and many questions take seconds where there is little CPU time.
+const ENDPOINTS_SILENCE: Duration = Duration::from_secs(2);
 
 /// How long the proxy may take to know the legs of new configurations; it is told at once.
 const PROXY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -256,7 +257,7 @@ impl Gateway {
         if !self.parts.proxy.knows_newest(PROXY_TIMEOUT).await {
             warn!(version, "the proxy does not know all legs; serving nevertheless");
         }
-        let endpoints_known = self.parts.dns.asked_about(&new, ENDPOINTS_TIMEOUT);
+        let endpoints_known = self.parts.dns.asked_about(&new, ENDPOINTS_SILENCE);
 
         generations.switch(Some(version))?;
         self.start_or_reload(version, reloads).await?;

@@ -34,7 +34,8 @@ type Question = (Name, RecordType);
 #[derive(Clone, Debug, Default)]
 pub struct Dns {
     state: Arc<Mutex<State>>,
-    nothing_awaited: Arc<Notify>,
+    /// Notified when a question that somebody waits for has been answered.
+    progress: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -51,11 +52,11 @@ impl Dns {
     }
 
     /// Waits until NGINX knows the endpoints of upstreams: until it has asked all that there is to ask about them,
-    /// counted from this call on, or until the time is over. Says whether it has.
+    /// counted from this call on, or has asked none of it for as long as it may be silent. Says whether it has.
     pub fn asked_about(
         &self,
         upstreams: &[&Upstream],
-        limit: Duration,
+        silence: Duration,
     ) -> impl Future<Output = bool> + use<> {
         {
             let mut state = self.state();
@@ -66,12 +67,12 @@ impl Dns {
         }
         let dns = self.clone();
         async move {
-            let all_answered = async {
-                while !dns.state().awaited.is_empty() {
-                    dns.nothing_awaited.notified().await;
+            while !dns.state().awaited.is_empty() {
+                if timeout(silence, dns.progress.notified()).await.is_err() {
+                    return false;
                 }
-            };
-            timeout(limit, all_answered).await.is_ok()
+            }
+            true
         }
     }
 
@@ -81,10 +82,9 @@ impl Dns {
         let response = message::respond(&state.table, query, transport)?;
         if let Some(question) = response.answered
             && state.awaited.remove(&question)
-            && state.awaited.is_empty()
         {
             // One permit is kept for whoever is about to wait.
-            self.nothing_awaited.notify_one();
+            self.progress.notify_one();
         }
         Some(response.bytes)
     }
@@ -99,46 +99,68 @@ impl Dns {
 mod tests {
     use hickory_proto::op::{Message, MessageType, OpCode, Query};
     use proto::fleet::{EndpointPort, Endpoints};
+    use tokio::time::sleep;
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn an_upstream_is_known_when_the_last_question_has_been_answered() {
+    const SILENCE: Duration = Duration::from_secs(2);
+
+    /// The upstream `shop`, and a DNS that knows its one port.
+    fn shop() -> (Upstream, Dns) {
+        let (name, service) = ("shop".to_owned(), "e".to_owned());
         let ports = vec![EndpointPort {
             port: 80,
             addresses: vec!["10.0.0.1".to_owned()],
         }];
-        let shop = Endpoints {
-            name: "shop".to_owned(),
-            service: "e".to_owned(),
-            ports,
-        };
         let dns = Dns::default();
-        dns.answer_from(Table::new(&[shop]).0);
-        let upstream = Upstream {
-            name: "shop".to_owned(),
-            service: "e".to_owned(),
-        };
-        let ask = |name: &str, kind| {
-            let mut query = Message::new(7, MessageType::Query, OpCode::Query);
-            query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
-            dns.respond(&query.to_vec().unwrap(), message::Transport::Udp)
-                .unwrap();
-        };
+        dns.answer_from(
+            Table::new(&[Endpoints {
+                name: name.clone(),
+                service: service.clone(),
+                ports,
+            }])
+            .0,
+        );
+        (Upstream { name, service }, dns)
+    }
 
-        let known = dns.asked_about(&[&upstream], Duration::from_secs(2));
-        ask("_e._tcp.shop.", RecordType::SRV);
-        ask("p80.shop.", RecordType::A);
+    fn ask(dns: &Dns, name: &str, kind: RecordType) {
+        let mut query = Message::new(7, MessageType::Query, OpCode::Query);
+        query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+        dns.respond(&query.to_vec().unwrap(), message::Transport::Udp)
+            .unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_is_known_when_the_last_question_has_been_answered() {
+        let (upstream, dns) = shop();
+        let known = dns.asked_about(&[&upstream], SILENCE);
+        ask(&dns, "_e._tcp.shop.", RecordType::SRV);
+        ask(&dns, "p80.shop.", RecordType::A);
         assert!(!known.await, "the question for IPv6 is missing");
 
-        let known = dns.asked_about(&[&upstream], Duration::from_secs(2));
-        ask("_e._tcp.shop.", RecordType::SRV);
-        ask("p80.shop.", RecordType::A);
-        ask("p80.shop.", RecordType::AAAA);
+        let known = dns.asked_about(&[&upstream], SILENCE);
+        ask(&dns, "_e._tcp.shop.", RecordType::SRV);
+        ask(&dns, "p80.shop.", RecordType::A);
+        ask(&dns, "p80.shop.", RecordType::AAAA);
         assert!(known.await);
-        assert!(
-            dns.asked_about(&[], Duration::from_secs(2)).await,
-            "there is nothing to ask"
-        );
+        assert!(dns.asked_about(&[], SILENCE).await, "there is nothing to ask");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn upstreams_are_waited_for_as_long_as_questions_come() {
+        let (upstream, dns) = shop();
+        let known = dns.asked_about(&[&upstream], SILENCE);
+        let questions = async {
+            for (name, kind) in [
+                ("_e._tcp.shop.", RecordType::SRV),
+                ("p80.shop.", RecordType::A),
+                ("p80.shop.", RecordType::AAAA),
+            ] {
+                sleep(SILENCE / 2).await;
+                ask(&dns, name, kind);
+            }
+        };
+        assert!(tokio::join!(known, questions).0);
     }
 }

@@ -6,12 +6,12 @@ use proto::fleet::{Config, Data, EndpointPort, Endpoints, File, Leg};
 
 /// A configuration that passes everything to the upstream `shop.test`, and says its version at `/config`.
 ///
-/// More goes into its `http` block.
+/// More goes into its `http` block. A worker may keep a connection to each of a thousand upstreams.
 pub fn config(version: &str, address: SocketAddr, more: &str) -> Config {
     let nginx = "pid nginx.pid;\n\
                  error_log stderr crit;\n\
                  worker_processes 2;\n\
-                 events {}\n\
+                 events { worker_connections 4096; }\n\
                  http {\n\
                      access_log off;\n\
                      keepalive_min_timeout 10s;\n\
