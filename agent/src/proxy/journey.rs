@@ -11,7 +11,7 @@ use super::{
     replay::{Progress, Upload},
     server::Server,
     source::Source,
-    table::{Endpoint, InFlight, Leg, Table},
+    table::{Endpoint, InFlight, Leg, Retry, Table},
     upstream::{Download, Failure},
 };
 
@@ -73,6 +73,8 @@ impl Journey<'_> {
 
     /// Tries endpoints until one responds with what is final.
     pub async fn travel(mut self, head: request::Parts, upload: &Upload<Source>) -> Result<Reply, Refusal> {
+        let is_idempotent = head.method.is_idempotent();
+        let mut head = Some(head);
         loop {
             let Some(endpoint) = self.endpoint() else {
                 return Err(Refusal::NoEndpoint);
@@ -80,9 +82,17 @@ impl Journey<'_> {
             let begun = Instant::now();
             let deadline = self.leg.try_timeout.map(|timeout| begun + timeout);
             let in_flight = endpoint.begin();
-            let outcome = self.attempt(endpoint.address, &head, upload, deadline).await;
+            let is_last = !self.may_go_on(endpoint.address, is_idempotent);
+            let sent = if is_last { head.take() } else { head.clone() };
+            let sent = sent.expect("nothing follows the last try");
+            let outcome = self.attempt(endpoint.address, sent, upload, deadline).await;
             self.count(&outcome);
-            match self.next(endpoint.address, &head, upload, &outcome) {
+            let next = if is_last || !upload.can_be_repeated() {
+                Next::None
+            } else {
+                self.next(endpoint.address, is_idempotent, &outcome)
+            };
+            match next {
                 Next::Another => self.tried.push(endpoint.address),
                 Next::AnotherAfter(backoff) => {
                     self.tried.push(endpoint.address);
@@ -91,19 +101,8 @@ impl Journey<'_> {
                 }
                 Next::None => {
                     upload.settle();
-                    return match outcome {
-                        Outcome::Response(response) => Ok(Reply {
-                            response,
-                            in_flight,
-                            deadline: earlier(deadline, self.deadline),
-                        }),
-                        _ if upload.has_failed() => Err(Refusal::Incomplete),
-                        Outcome::Failure(failure) => Err(Refusal::Failure {
-                            address: endpoint.address,
-                            failure,
-                        }),
-                        Outcome::Late | Outcome::Over => Err(Refusal::Late),
-                    };
+                    let deadline = earlier(deadline, self.deadline);
+                    return outcome.conclude(upload, in_flight, deadline);
                 }
             }
         }
@@ -146,7 +145,7 @@ impl Journey<'_> {
     async fn attempt(
         &self,
         address: SocketAddr,
-        head: &request::Parts,
+        head: request::Parts,
         upload: &Upload<Source>,
         deadline: Option<Instant>,
     ) -> Outcome {
@@ -154,7 +153,7 @@ impl Journey<'_> {
         let response = self.server.pool.send(
             transport,
             transport.to(address),
-            (head.clone(), upload.read()),
+            (head, upload.read()),
             self.table.settings.connect_timeout,
         );
         match select(pin!(response), pin!(self.late(upload, deadline))).await {
@@ -191,33 +190,20 @@ impl Journey<'_> {
         }
     }
 
-    /// Whether the request goes on, and how.
-    fn next(
-        &mut self,
-        address: SocketAddr,
-        head: &request::Parts,
-        upload: &Upload<Source>,
-        outcome: &Outcome,
-    ) -> Next {
-        if !upload.can_be_repeated() {
-            return Next::None;
+    /// Whether another try may follow the one at an endpoint, whatever comes of that.
+    fn may_go_on(&self, address: SocketAddr, is_idempotent: bool) -> bool {
+        self.is_retried() || self.may_cost_nothing(address, is_idempotent)
+    }
+
+    /// Whether the request goes on after a try, and how.
+    fn next(&mut self, address: SocketAddr, is_idempotent: bool, outcome: &Outcome) -> Next {
+        if let Outcome::Failure(failure) = outcome
+            && self.costs_nothing(address, is_idempotent, failure)
+        {
+            return Next::Another;
         }
-        let retry = self.leg.retry.as_ref();
-        let is_worth_it = match outcome {
-            Outcome::Response(response) => {
-                retry.is_some_and(|retry| retry.codes.contains(&response.status()))
-            }
-            Outcome::Over => false,
-            Outcome::Late => true,
-            Outcome::Failure(failure) => {
-                if self.costs_nothing(address, head, failure) {
-                    return Next::Another;
-                }
-                true
-            }
-        };
-        match retry {
-            Some(retry) if is_worth_it && self.retries < retry.attempts => {
+        match &self.leg.retry {
+            Some(retry) if self.is_retried() && outcome.is_worth(retry) => {
                 self.retries += 1;
                 Next::AnotherAfter(retry.backoff)
             }
@@ -225,23 +211,42 @@ impl Journey<'_> {
         }
     }
 
-    /// Whether another endpoint may have the request without the leg's saying so.
-    fn costs_nothing(&self, address: SocketAddr, head: &request::Parts, failure: &Failure) -> bool {
+    /// Whether the leg's retry allows another try.
+    fn is_retried(&self) -> bool {
+        let retry = self.leg.retry.as_ref();
+        retry.is_some_and(|retry| self.retries < retry.attempts)
+    }
+
+    /// Whether there is another endpoint than one that is tried, which was not tried yet.
+    fn is_another_left(&self, address: SocketAddr) -> bool {
         let is_left = |other: &SocketAddr| *other != address && self.is_untried(other);
-        if let Some(chosen) = &self.chosen {
-            // The picker's list is there to be walked.
-            return chosen.iter().any(is_left);
-        }
-        if self.leg.retry.is_some() || self.tried.len() + 1 >= MOST_ENDPOINTS {
-            return false;
-        }
-        match failure {
-            Failure::Reset { was_kept, .. } => *was_kept && head.method.is_idempotent(),
-            failure => {
+        match &self.chosen {
+            Some(chosen) => chosen.iter().any(is_left),
+            None => {
                 let mut endpoints = self.leg.endpoints.iter();
-                failure.is_before_the_request() && endpoints.any(|endpoint| is_left(&endpoint.address))
+                endpoints.any(|endpoint| is_left(&endpoint.address))
             }
         }
+    }
+
+    /// Whether another try may follow without the leg's saying so, after some failures.
+    fn may_cost_nothing(&self, address: SocketAddr, is_idempotent: bool) -> bool {
+        if self.chosen.is_some() {
+            // The picker's list is there to be walked.
+            return self.is_another_left(address);
+        }
+        let has_room = self.leg.retry.is_none() && self.tried.len() + 1 < MOST_ENDPOINTS;
+        has_room && (is_idempotent || self.is_another_left(address))
+    }
+
+    /// Whether this failure is one of those.
+    fn costs_nothing(&self, address: SocketAddr, is_idempotent: bool, failure: &Failure) -> bool {
+        let is_meant = match failure {
+            _ if self.chosen.is_some() => true,
+            Failure::Reset { was_kept, .. } => *was_kept && is_idempotent,
+            failure => failure.is_before_the_request() && self.is_another_left(address),
+        };
+        is_meant && self.may_cost_nothing(address, is_idempotent)
     }
 
     /// Waits before the next try, unless the time of the request ends before.
@@ -263,6 +268,39 @@ impl Journey<'_> {
             Outcome::Late | Outcome::Over => &tries.timeout,
         };
         counter.inc();
+    }
+}
+
+impl Outcome {
+    /// What the last try came to.
+    fn conclude(
+        self,
+        upload: &Upload<Source>,
+        in_flight: InFlight,
+        deadline: Option<Instant>,
+    ) -> Result<Reply, Refusal> {
+        match self {
+            Self::Response(response) => Ok(Reply {
+                response,
+                in_flight,
+                deadline,
+            }),
+            _ if upload.has_failed() => Err(Refusal::Incomplete),
+            Self::Failure(failure) => Err(Refusal::Failure {
+                address: in_flight.address(),
+                failure,
+            }),
+            Self::Late | Self::Over => Err(Refusal::Late),
+        }
+    }
+
+    /// Whether a retry is for it.
+    fn is_worth(&self, retry: &Retry) -> bool {
+        match self {
+            Self::Response(response) => retry.codes.contains(&response.status()),
+            Self::Failure(_) | Self::Late => true,
+            Self::Over => false,
+        }
     }
 }
 
