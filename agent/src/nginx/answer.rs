@@ -46,7 +46,7 @@ impl Answer {
 
 /// Connections of all workers, by what they are at; see
 /// <https://nginx.org/en/docs/http/ngx_http_stub_status_module.html>.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connections {
     /// All of them.
     pub active: u64,
