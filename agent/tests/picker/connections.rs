@@ -79,6 +79,24 @@ fn a_picker_that_only_accepts_is_not_waited_for() {
 }
 
 #[test]
+fn new_settings_hold_for_pickers_that_are_known() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let settings = Settings {
+            picker_connect_timeout: Duration::from_hours(1),
+            ..Settings::default()
+        };
+        let proxy = Proxy::with(settings, &[listener.local_addr().unwrap()], None);
+        let settings = Settings {
+            picker_connect_timeout: Duration::from_millis(50),
+            ..settings
+        };
+        proxy.pickers.put([&proxy.picker], &settings);
+        assert!(matches!(failure(&proxy).await, Failure::Connect { .. }));
+    });
+}
+
+#[test]
 fn connections_come_back_with_the_picker() {
     run(async {
         let mut one = Picker::start();

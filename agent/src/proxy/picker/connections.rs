@@ -39,6 +39,10 @@ const METHOD: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 const AHEAD: usize = 2;
 /// Connections to one pod are not more than this, however few calls the pod allows on each.
 const MOST: usize = 64;
+/// Calls on a connection from which on another one is made, though the pod may allow more. What breaks a connection
+/// breaks all its calls, and pickers on the Rust library h2 break one with some 2,500 small messages that they have yet
+/// to read.
+const BUSY: usize = 128;
 
 /// Bytes that one call's answers may be ahead of us, and those of all calls of a connection.
 const CALL_WINDOW: u32 = 256 << 10;
@@ -72,7 +76,7 @@ pub struct Target {
     tls: Option<tls::Client>,
     /// What every call begins with.
     request: Request<()>,
-    connect_timeout: Duration,
+    connect_timeout: Cell<Duration>,
 }
 
 impl Target {
@@ -82,7 +86,7 @@ impl Target {
     ///
     /// When the name is none that a URI can hold.
     #[must_use]
-    pub fn new(tls: Option<tls::Client>, authority: &Authority, connect_timeout: Duration) -> Self {
+    pub fn new(tls: Option<tls::Client>, authority: &Authority) -> Self {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let request = Request::post(format!("{scheme}://{authority}{METHOD}"))
             .version(Version::HTTP_2)
@@ -93,7 +97,7 @@ impl Target {
         Self {
             tls,
             request,
-            connect_timeout,
+            connect_timeout: Cell::default(),
         }
     }
 }
@@ -172,21 +176,23 @@ struct Connection {
 pub type Tried = Rc<Cell<usize>>;
 
 impl Connections {
-    /// Connects to these pods.
+    /// Connects to these pods, to each within some time.
     #[must_use]
-    pub fn new(target: Target, pods: &BTreeSet<SocketAddr>) -> Self {
+    pub fn new(target: Target, pods: &BTreeSet<SocketAddr>, connect_timeout: Duration) -> Self {
         let connections = Self {
             target: Rc::new(target),
             pods: RefCell::default(),
             changed: Rc::default(),
             turn: Cell::default(),
         };
-        connections.put(pods);
+        connections.put(pods, connect_timeout);
         connections
     }
 
-    /// Connects to pods that are new, and calls those no more that are gone.
-    pub fn put(&self, pods: &BTreeSet<SocketAddr>) {
+    /// Connects to pods that are new, and calls those no more that are gone; from now on each attempt may take some
+    /// time.
+    pub fn put(&self, pods: &BTreeSet<SocketAddr>, connect_timeout: Duration) {
+        self.target.connect_timeout.set(connect_timeout);
         let mut known = self.pods.borrow_mut();
         known.retain(|pod| pods.contains(&pod.address));
         for address in pods {
@@ -206,11 +212,11 @@ impl Connections {
     ///
     /// Waits only where no connection was tried yet, and where pods allow no further call on those that are there.
     pub async fn call(&self, tried: Option<&Tried>) -> Result<(Call, Tried), Error> {
-        let until = Instant::now() + self.target.connect_timeout;
+        let until = Instant::now() + self.target.connect_timeout.get();
         loop {
             let changed = self.changed.notified();
             match self.least_loaded(tried) {
-                Some(found) if !found.connection.is_full() || !self.grows(found.address) => {
+                Some(found) if !self.awaits_another(&found) => {
                     match found.connection.begin(&self.target).await {
                         Ok(call) => return Ok((call, found.connection.in_flight)),
                         Err(error) => {
@@ -257,7 +263,13 @@ impl Connections {
         }
     }
 
-    /// Whether a pod gets a connection more, or has one on the way, because all that it has are full.
+    /// Whether a call must wait for another connection, because those that are there are full. Busy ones do for now.
+    fn awaits_another(&self, found: &Found) -> bool {
+        let connection = &found.connection;
+        (connection.is_full() || connection.is_busy()) && self.grows(found.address) && connection.is_full()
+    }
+
+    /// Whether a pod gets a connection more, or has one on the way, because all that it has are full or busy.
     fn grows(&self, address: SocketAddr) -> bool {
         let mut pods = self.pods.borrow_mut();
         let Some(pod) = pods.iter_mut().find(|pod| pod.address == address) else {
@@ -299,6 +311,11 @@ impl Connection {
         Ok(Call::new(response, sending, InFlight::new(&self.in_flight)))
     }
 
+    /// Whether there are enough calls for another connection.
+    fn is_busy(&self) -> bool {
+        self.in_flight.get() >= BUSY
+    }
+
     /// Whether the pod allows no further call on this connection now.
     fn is_full(&self) -> bool {
         self.in_flight.get() >= self.requests.current_max_send_streams()
@@ -309,7 +326,7 @@ impl Connection {
 async fn keep(address: SocketAddr, target: Rc<Target>, place: Rc<Place>, changed: Rc<Notify>) {
     let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
     loop {
-        let attempt = timeout(target.connect_timeout, connect(address, &target)).await;
+        let attempt = timeout(target.connect_timeout.get(), connect(address, &target)).await;
         match attempt.unwrap_or(Err(Error::Timeout { address })) {
             Ok((requests, ended)) => {
                 debug!(%address, "connected to a picker");
@@ -379,6 +396,8 @@ where
         .max_header_list_size(MOST_HEADERS)
         .max_concurrent_reset_streams(MOST_RESETS)
         .max_local_error_reset_streams(None)
+        // Answers are small by nature and wait for clients that do not read; the calls' windows limit them already.
+        .data_frame_budget(usize::MAX)
         .handshake(stream)
         .await?;
     let mut pings = connection.ping_pong().expect("nobody has taken it yet");

@@ -81,11 +81,11 @@ impl Pickers {
             let mut earlier = before.get_mut(endpoints).into_iter().flatten();
             let connections = match earlier.find(|known| known.tls == *tls) {
                 Some(known) => {
-                    known.connections.put(&pods);
+                    known.connections.put(&pods, settings.picker_connect_timeout);
                     Rc::clone(&known.connections)
                 }
-                None => match target(tls.as_ref(), endpoints, settings) {
-                    Some(target) => Rc::new(Connections::new(target, &pods)),
+                None => match target(tls.as_ref(), endpoints) {
+                    Some(target) => Rc::new(Connections::new(target, &pods, settings.picker_connect_timeout)),
                     None => continue,
                 },
             };
@@ -107,7 +107,7 @@ impl Pickers {
     }
 }
 
-fn target(tls: Option<&fleet::Tls>, endpoints: &str, settings: &Settings) -> Option<Target> {
+fn target(tls: Option<&fleet::Tls>, endpoints: &str) -> Option<Target> {
     let name = tls.map_or(endpoints, |tls| &tls.server_name);
     let authority = Authority::try_from(name).unwrap_or_else(|_| Authority::from_static("picker"));
     let client = tls
@@ -121,9 +121,5 @@ fn target(tls: Option<&fleet::Tls>, endpoints: &str, settings: &Settings) -> Opt
                 "cannot use the picker's TLS"
             );
         });
-    Some(Target::new(
-        client.ok()?,
-        &authority,
-        settings.picker_connect_timeout,
-    ))
+    Some(Target::new(client.ok()?, &authority))
 }
