@@ -20,6 +20,7 @@ pub mod metrics;
 #[cfg(test)]
 mod mock;
 pub mod observations;
+mod refusal;
 pub mod source;
 pub mod status;
 pub mod stores;

@@ -50,6 +50,16 @@ pub(crate) fn client(answer: impl Fn(Asked) -> Option<(u16, Value)> + Send + Syn
     Client::new(service, "default")
 }
 
+/// The refusal of something new in a namespace that is being deleted.
+pub(crate) fn namespace_terminating() -> (u16, Value) {
+    let refusal = json!({
+        "kind": "Status", "status": "Failure", "code": 403, "reason": "Forbidden",
+        "message": "unable to create new content in namespace default because it is being terminated",
+        "details": {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]},
+    });
+    (403, refusal)
+}
+
 /// A list of objects of some kind.
 pub(crate) fn list(items: &[Value]) -> (u16, Value) {
     (200, json!({"metadata": {"resourceVersion": "1"}, "items": items}))

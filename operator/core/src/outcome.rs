@@ -91,7 +91,8 @@ pub enum Status {
 }
 
 impl StatusChange {
-    /// The change from the stored status of an object to the wanted one; `None` if that is no change.
+    /// The change from the stored status of an object to the wanted one; `None` if that is no change, or
+    /// the object on its way out.
     pub(crate) fn new<S: PartialEq>(
         kind: &'static str,
         object: &impl ResourceExt,
@@ -99,7 +100,8 @@ impl StatusChange {
         wanted: S,
         status: impl FnOnce(S) -> Status,
     ) -> Option<Self> {
-        (*stored != wanted).then(|| Self {
+        let is_wanted = *stored != wanted && object.meta().deletion_timestamp.is_none();
+        is_wanted.then(|| Self {
             kind,
             object: ObjectKey::of(object),
             resource_version: object.resource_version(),

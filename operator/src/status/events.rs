@@ -10,7 +10,7 @@ use kube::{
 use serde_json::Value;
 
 use super::conditions::{Complaint, complaints};
-use crate::source::ObjectId;
+use crate::{refusal::is_of_terminating_namespace, source::ObjectId};
 
 /// Reasons of conditions that come and go by themselves.
 const TRANSIENT: [&str; 2] = ["Pending", "AddressNotAssigned"];
@@ -46,8 +46,12 @@ impl Announcer {
         let told = self.told.remove(id).unwrap_or_default();
         let reference = object.object_ref(resource);
         for complaint in complaints.difference(&told) {
-            if let Err(error) = self.recorder.publish(&event(complaint), &reference).await {
-                tracing::warn!(object = %id, %error, "cannot write an Event");
+            match self.recorder.publish(&event(complaint), &reference).await {
+                Ok(()) => {}
+                Err(error) if is_of_terminating_namespace(&error) => {
+                    tracing::debug!(object = %id, %error, "no Event is written any more");
+                }
+                Err(error) => tracing::warn!(object = %id, %error, "cannot write an Event"),
             }
         }
         if !complaints.is_empty() {

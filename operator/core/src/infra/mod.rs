@@ -54,6 +54,8 @@ pub struct GatewayInfra {
     /// How it runs in a cluster; `None` as long as what was asked for is not known or makes no sense: then what runs
     /// stays as it is.
     pub provisioning: Option<Provisioning>,
+    /// Whether the Gateway is on its way out: then what runs goes with it by itself, and nothing of it is made again.
+    pub is_terminating: bool,
 }
 
 /// How a gateway runs in a cluster, as its `NginxFleet`s say; they have been checked.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     GatewayInfra, Provisioning,
     kind::{
-        AUTOSCALER, CONFIG_MAP, DAEMON_SET, DEPLOYMENT, DISRUPTION_BUDGET, NETWORK_POLICY, ObjectKind,
+        AUTOSCALER, CONFIG_MAP, DAEMON_SET, DEPLOYMENT, DISRUPTION_BUDGET, KINDS, NETWORK_POLICY, ObjectKind,
         SERVICE, SERVICE_ACCOUNT,
     },
     name::{label_value, object_name},
@@ -71,6 +71,9 @@ pub fn objects_key(gateway: &ObjectKey) -> ObjectKey {
 /// Everything that runs a gateway, in the order of [`KINDS`](super::KINDS); what is not among it must not be there.
 #[must_use]
 pub fn objects(gateway: &ObjectKey, infra: &GatewayInfra, cluster: &Cluster) -> Vec<Object> {
+    if infra.is_terminating {
+        return KINDS.map(Object::as_it_is).into();
+    }
     let maker = Maker {
         gateway,
         infra,
@@ -217,7 +220,7 @@ mod tests {
     use serde::de::DeserializeOwned;
 
     use super::*;
-    use crate::{api::NginxFleetSpec, infra::KINDS};
+    use crate::api::NginxFleetSpec;
 
     fn cluster() -> Cluster {
         Cluster {

@@ -27,7 +27,13 @@ pub struct Picker {
 pub(super) fn resolve(snapshot: &Snapshot) -> BTreeMap<ObjectKey, Picker> {
     let pickers = snapshot.endpoint_pickers.iter();
     pickers
-        .map(|(key, object)| (key.clone(), picker(key, object, &pools(key, snapshot))))
+        .map(|(key, object)| {
+            let is_terminating = snapshot.is_terminating(object.as_ref());
+            (
+                key.clone(),
+                picker(key, object, &pools(key, snapshot), is_terminating),
+            )
+        })
         .collect()
 }
 
@@ -47,7 +53,12 @@ fn pools<'a>(picker: &ObjectKey, snapshot: &'a Snapshot) -> Vec<(&'a str, Option
     snapshot.inference_pools.iter().filter_map(port).collect()
 }
 
-fn picker(key: &ObjectKey, object: &EndpointPicker, pools: &[(&str, Option<u16>)]) -> Picker {
+fn picker(
+    key: &ObjectKey,
+    object: &EndpointPicker,
+    pools: &[(&str, Option<u16>)],
+    is_terminating: bool,
+) -> Picker {
     let mut problems = Vec::new();
     let spec = &object.spec;
     match &spec.implementation {
@@ -86,6 +97,7 @@ fn picker(key: &ObjectKey, object: &EndpointPicker, pools: &[(&str, Option<u16>)
             pool: (*pool).to_owned(),
             port: port.unwrap_or(DEFAULT_PORT),
             spec: spec.clone(),
+            is_terminating,
         }),
         _ => None,
     };
@@ -140,6 +152,19 @@ mod tests {
         let picker = resolved(PICKER, &[&elsewhere, &another]);
         assert_eq!((picker.infra, picker.pools), (None, Vec::<String>::new()));
         assert_eq!(picker.problems, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_picker_that_is_deleted_is_on_its_way_out() {
+        let deleted = PICKER.replace("uid: u1", "deletionTimestamp: '2026-11-22T00:00:00Z'");
+        let is_terminating = |picker: &str| {
+            resolved(picker, &[POOL])
+                .infra
+                .expect("it has a pool")
+                .is_terminating
+        };
+        assert!(is_terminating(&deleted));
+        assert!(!is_terminating(PICKER));
     }
 
     #[test]

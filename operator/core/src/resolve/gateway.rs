@@ -177,7 +177,7 @@ fn resolve_gateway(
     Gateway {
         key: key.clone(),
         settings: written.settings(),
-        infra: infra(gateway, provisioning),
+        infra: infra(gateway, provisioning, lookup.snapshot.is_terminating(gateway)),
         listeners: Listener::resolve_all(lookup, &context, &gateway.spec.listeners),
         client_certificate,
         findings,
@@ -309,7 +309,7 @@ fn provisioning(written: &Written, findings: &mut GatewayFindings) -> Option<Pro
 }
 
 /// What must run, but for the ports of its listeners.
-fn infra(gateway: &api::Gateway, provisioning: Option<Provisioning>) -> GatewayInfra {
+fn infra(gateway: &api::Gateway, provisioning: Option<Provisioning>, is_terminating: bool) -> GatewayInfra {
     let addresses = gateway.spec.addresses.iter();
     let infrastructure = gateway.spec.infrastructure.clone().unwrap_or_default();
     GatewayInfra {
@@ -321,6 +321,7 @@ fn infra(gateway: &api::Gateway, provisioning: Option<Provisioning>) -> GatewayI
         labels: infrastructure.labels,
         annotations: infrastructure.annotations,
         provisioning,
+        is_terminating,
     }
 }
 

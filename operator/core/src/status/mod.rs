@@ -34,7 +34,7 @@ use crate::{
 
 pub use feature::SUPPORTED as SUPPORTED_FEATURES;
 
-/// The statuses that differ from the stored ones, given what the gateways are to be.
+/// The statuses that differ from the stored ones, given what the gateways are to be; none of what is on its way out.
 #[must_use]
 pub fn statuses(
     snapshot: &Snapshot,
@@ -67,5 +67,6 @@ pub fn statuses(
     changes.extend(route::changes(snapshot, resolved, options));
     changes.extend(inference_pool::changes(snapshot, resolved, options));
     changes.extend(policy::changes(snapshot, resolved, options));
+    changes.retain(|change| !snapshot.is_terminating_namespace(&change.object.namespace));
     changes
 }

@@ -8,6 +8,7 @@ use operator_core::{infra::ObjectKind, object::ObjectKey};
 use serde_json::{Value, json};
 
 use super::{family::Family, owned::resource};
+use crate::refusal::is_of_terminating_namespace;
 
 /// Who we are to the API server among those that change an object.
 const FIELD_MANAGER: &str = "flotilla";
@@ -35,6 +36,12 @@ pub(super) enum Error {
         key: ObjectKey,
         /// In the words of the API server.
         reason: String,
+    },
+    /// The namespace is on its way out and takes nothing new.
+    #[error("namespace {namespace} is being deleted, so nothing is made in it")]
+    NamespaceTerminating {
+        /// Its name.
+        namespace: String,
     },
 }
 
@@ -118,6 +125,11 @@ fn api(client: &Client, kind: ObjectKind, key: &ObjectKey) -> Api<DynamicObject>
 }
 
 fn refused(kind: ObjectKind, key: &ObjectKey, error: kube::Error) -> Error {
+    if is_of_terminating_namespace(&error) {
+        return Error::NamespaceTerminating {
+            namespace: key.namespace.clone(),
+        };
+    }
     let reason = match error {
         kube::Error::Api(status) => status.message,
         other => other.to_string(),

@@ -37,6 +37,8 @@ pub(super) struct Convergence {
     /// What went wrong with an owner's objects when they were worked on last.
     failures: BTreeMap<ObjectKey, String>,
     settled: Settled,
+    /// By owner, what its namespace does not take any more: it never will.
+    futile: BTreeMap<ObjectKey, Object>,
     /// Whether something is to be tried again.
     failed: bool,
 }
@@ -65,6 +67,7 @@ impl Convergence {
             owned,
             failures: BTreeMap::new(),
             settled: Settled::new(),
+            futile: BTreeMap::new(),
             failed: false,
         }
     }
@@ -109,6 +112,8 @@ impl Convergence {
         let keep = self.keep(&wanted);
         self.failures.retain(|owner, _| wanted.contains_key(owner));
         self.settled.retain(|id, _| keep.contains(id));
+        self.futile
+            .retain(|owner, object| wanted.get(owner).is_some_and(|objects| objects.contains(object)));
         self.apply_differing(wanted).await;
         for (id, uid) in owned.into_iter().filter(|(id, _)| !keep.contains(id)) {
             self.delete(&id, uid).await;
@@ -130,7 +135,10 @@ impl Convergence {
 
     async fn apply_differing(&mut self, wanted: Objects) {
         let mut attempts = Vec::new();
-        for (owner, objects) in wanted {
+        let promising = wanted
+            .into_iter()
+            .filter(|(owner, _)| !self.futile.contains_key(owner));
+        for (owner, objects) in promising {
             let differing: Vec<_> = objects
                 .into_iter()
                 .filter_map(|Object { kind, manifest }| Some((kind, manifest?)))
@@ -144,19 +152,28 @@ impl Convergence {
             }
         }
         let attempts: Vec<_> = stream::iter(attempts).buffer_unordered(AT_ONCE).collect().await;
-        for (owner, applied, error) in attempts {
+        for (owner, applied, failure) in attempts {
             self.settled.extend(applied);
-            let Some(error) = error else {
-                self.failures.remove(&owner);
-                continue;
-            };
-            self.failed = true;
-            let message = error.to_string();
-            if self.failures.get(&owner) != Some(&message) {
-                tracing::warn!(runs = self.family.runs, %owner, error = message, "cannot have it run as wanted");
+            match failure {
+                Some((object, error)) => self.note_failure(owner, object, &error),
+                None => drop(self.failures.remove(&owner)),
             }
-            self.failures.insert(owner, message);
         }
+    }
+
+    /// Notes what could not be applied, and says so once.
+    fn note_failure(&mut self, owner: ObjectKey, object: Object, error: &Error) {
+        if matches!(error, Error::NamespaceTerminating { .. }) {
+            tracing::debug!(runs = self.family.runs, %owner, %error, "left alone");
+            self.futile.insert(owner, object);
+            return;
+        }
+        self.failed = true;
+        let message = error.to_string();
+        if self.failures.get(&owner) != Some(&message) {
+            tracing::warn!(runs = self.family.runs, %owner, error = message, "cannot have it run as wanted");
+        }
+        self.failures.insert(owner, message);
     }
 
     async fn delete(&mut self, id: &ObjectId, uid: String) {
@@ -187,24 +204,27 @@ impl Convergence {
     }
 }
 
-/// Applies objects of one owner, up to the first that cannot be; what was applied, and what went wrong.
+/// Applies objects of one owner, up to the first that cannot be; what was applied, and what went wrong with which.
 async fn apply_all(
     client: Client,
     family: Family,
     owner: ObjectKey,
     objects: Vec<(ObjectKind, Value)>,
-    owned: Owned,
-) -> (ObjectKey, Settled, Option<Error>) {
+    existing: Owned,
+) -> (ObjectKey, Settled, Option<(Object, Error)>) {
     let mut settled = Settled::new();
     for (kind, manifest) in objects {
         let id = family.id(&owner, kind);
-        let new_to = owned.get(&id).is_none().then_some(&family);
+        let new_to = existing.get(&id).is_none().then_some(&family);
         match apply(&client, kind, &id.key, &manifest, new_to).await {
             Ok(result) => {
                 tracing::info!(runs = family.runs, %owner, object = %id, "applied");
                 settled.insert(id, (manifest, result.resource_version()));
             }
-            Err(error) => return (owner, settled, Some(error)),
+            Err(error) => {
+                let manifest = Some(manifest);
+                return (owner, settled, Some((Object { kind, manifest }, error)));
+            }
         }
     }
     (owner, settled, None)

@@ -178,14 +178,15 @@ mod tests {
     }
 
     #[test]
-    fn namespaces_keep_their_labels() {
+    fn namespaces_keep_their_labels_and_that_they_are_on_their_way_out() {
         let namespace = pruned::<Namespace>(json!({
-            "metadata": {"name": "shop", "labels": {"team": "web"}, "annotations": {"note": "long"}},
+            "metadata": {"name": "shop", "labels": {"team": "web"}, "annotations": {"note": "long"},
+                         "deletionTimestamp": "2026-11-22T00:00:00Z"},
             "spec": {"finalizers": ["kubernetes"]},
         }));
         assert_eq!(
             namespace["metadata"],
-            json!({"name": "shop", "labels": {"team": "web"}})
+            json!({"name": "shop", "labels": {"team": "web"}, "deletionTimestamp": "2026-11-22T00:00:00Z"})
         );
         assert_eq!(namespace.get("spec"), None);
     }

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::{
     Cluster, Object, ObjectKind,
-    kind::{CONFIG_MAP, DISRUPTION_BUDGET, ROLE, ROLE_BINDING, SECRET, SERVICE, SERVICE_ACCOUNT},
+    kind::{
+        CONFIG_MAP, DISRUPTION_BUDGET, PICKER_KINDS, ROLE, ROLE_BINDING, SECRET, SERVICE, SERVICE_ACCOUNT,
+    },
     objects::WANTED_ANNOTATION,
 };
 use crate::{
@@ -47,6 +49,9 @@ pub struct PickerInfra {
     pub port: u16,
     /// What the user wants of it.
     pub spec: EndpointPickerSpec,
+    /// Whether the `EndpointPicker` is on its way out: then what runs goes with it by itself, and nothing of it is made
+    /// again.
+    pub is_terminating: bool,
 }
 
 /// A serving certificate with its key, in PEM.
@@ -147,6 +152,9 @@ pub fn picker_objects(
     certificate: &ServingCertificate,
     cluster: &Cluster,
 ) -> Vec<Object> {
+    if infra.is_terminating {
+        return PICKER_KINDS.map(Object::as_it_is).into();
+    }
     let maker = Maker {
         picker,
         infra,
@@ -332,7 +340,7 @@ mod tests {
     use serde::{Serialize, de::DeserializeOwned};
 
     use super::*;
-    use crate::infra::{PICKER_KINDS, covers};
+    use crate::infra::covers;
 
     fn objects_of(spec: Value) -> Vec<Value> {
         let infra = PickerInfra {
@@ -340,6 +348,7 @@ mod tests {
             pool: "llm".to_owned(),
             port: 9002,
             spec: serde_json::from_value(spec).expect("the settings decode"),
+            is_terminating: false,
         };
         let objects = picker_objects(
             &ObjectKey::new("ai", "llm-picker"),
@@ -353,6 +362,17 @@ mod tests {
             .into_iter()
             .map(|object| object.manifest.expect("all of them are wanted"))
             .collect()
+    }
+
+    #[test]
+    fn nothing_of_a_picker_on_its_way_out_is_made_again_or_deleted() {
+        let infra = PickerInfra {
+            is_terminating: true,
+            ..PickerInfra::default()
+        };
+        let (picker, certificate) = (ObjectKey::new("ai", "llm-picker"), ServingCertificate::default());
+        let objects = picker_objects(&picker, &infra, &certificate, &Cluster::default());
+        assert_eq!(objects, PICKER_KINDS.map(Object::as_it_is));
     }
 
     fn container(spec: Value) -> Value {

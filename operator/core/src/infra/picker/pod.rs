@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{GRPC_PORT, METRICS_PORT, Maker, picker_image};
 use crate::{
     api::EndpointPickerSpec,
-    infra::{Object, kind::DEPLOYMENT},
+    infra::{Object, kind::DEPLOYMENT, service::set},
     syntax::digest,
 };
 
@@ -67,11 +67,11 @@ impl Maker<'_> {
                 {"name": "certificate", "secret": {"secretName": self.picker.name}},
             ],
         });
-        set(&mut spec, "imagePullSecrets", image_pull_secrets);
-        set(&mut spec, "nodeSelector", node_selector);
-        set(&mut spec, "tolerations", tolerations);
-        set(&mut spec, "affinity", affinity);
-        set(&mut spec, "priorityClassName", priority_class_name);
+        set(&mut spec, "imagePullSecrets", image_pull_secrets.as_ref());
+        set(&mut spec, "nodeSelector", node_selector.as_ref());
+        set(&mut spec, "tolerations", tolerations.as_ref());
+        set(&mut spec, "affinity", affinity.as_ref());
+        set(&mut spec, "priorityClassName", priority_class_name.as_ref());
         spec
     }
 
@@ -117,8 +117,8 @@ impl Maker<'_> {
                 {"name": "certificate", "mountPath": "/etc/picker-certificate", "readOnly": true},
             ],
         });
-        set(&mut container, "imagePullPolicy", image_pull_policy);
-        set(&mut container, "resources", resources);
+        set(&mut container, "imagePullPolicy", image_pull_policy.as_ref());
+        set(&mut container, "resources", resources.as_ref());
         container
     }
 
@@ -146,12 +146,5 @@ impl Maker<'_> {
 
     pub(super) fn replicas(&self) -> i32 {
         self.infra.spec.replicas.unwrap_or(1)
-    }
-}
-
-/// Sets a field to what the user wants, if that is anything.
-fn set<T: serde::Serialize>(object: &mut Value, field: &str, value: &Option<T>) {
-    if let Some(value) = value {
-        object[field] = json!(value);
     }
 }
