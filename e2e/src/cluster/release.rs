@@ -18,12 +18,16 @@ pub const RELEASE: &str = "flotilla";
 /// Where the operator runs.
 pub const NAMESPACE: &str = "flotilla-system";
 
+/// How the gateways of the release's class run, from the root of the workspace, and what that is called there.
+const FLEET: (&str, &str) = ("e2e/src/cluster/fleet.yaml", "small");
+
 /// The tag of the images that `cargo xtask image` makes.
 const TAG: &str = "dev";
 
 impl Cluster {
     /// Installs the operator or upgrades it, with these values of the chart beside the images of this checkout, and
-    /// waits until it is ready. Pods of the operator are replaced when its image is another one.
+    /// waits until it is ready. Pods of the operator are replaced when its image is another one. Gateways ask for little,
+    /// unless they or the values say otherwise.
     pub fn install<Value: AsRef<str>>(&self, values: &[Value]) -> Result<()> {
         let archive = workspace::target().join("images/operator.tar");
         let digest = digest(&archive).context("make the images first: cargo xtask image")?;
@@ -32,10 +36,14 @@ impl Cluster {
         command.args(["--namespace", NAMESPACE, "--create-namespace"]);
         command.args(["--set", &format!("image.tag={TAG},gatewayImage.tag={TAG}")]);
         command.args(["--set-string", &format!("podAnnotations.image={digest}")]);
+        let (fleet, name) = FLEET;
+        command.args(["--set", &format!("gatewayClass.parametersRef.name={name}")]);
         for value in values {
             command.args(["--set", value.as_ref()]);
         }
-        run(command.arg(workspace::root().join("charts/flotilla")))
+        run(command.arg(workspace::root().join("charts/flotilla")))?;
+        // Not before: its definition and its namespace come with the chart. No Gateway is run without it.
+        self.apply(&workspace::root().join(fleet))
     }
 
     /// Uninstalls the operator, and waits until its pods are gone. The definitions of its kinds stay.
