@@ -72,9 +72,12 @@ impl Journey<'_> {
     }
 
     /// Tries endpoints until one responds with what is final.
-    pub async fn travel(mut self, head: request::Parts, upload: &Upload<Source>) -> Result<Reply, Refusal> {
+    pub async fn travel(
+        mut self,
+        mut head: request::Parts,
+        upload: &Upload<Source>,
+    ) -> Result<Reply, Refusal> {
         let is_idempotent = head.method.is_idempotent();
-        let mut head = Some(head);
         loop {
             let Some(endpoint) = self.endpoint() else {
                 return Err(Refusal::NoEndpoint);
@@ -82,29 +85,32 @@ impl Journey<'_> {
             let begun = Instant::now();
             let deadline = self.leg.try_timeout.map(|timeout| begun + timeout);
             let in_flight = endpoint.begin();
-            let is_last = !self.may_go_on(endpoint.address, is_idempotent);
-            let sent = if is_last { head.take() } else { head.clone() };
-            let sent = sent.expect("nothing follows the last try");
+            let (sent, kept) = if self.may_go_on(endpoint.address, is_idempotent) {
+                (head.clone(), Some(head))
+            } else {
+                (head, None)
+            };
             let outcome = self.attempt(endpoint.address, sent, upload, deadline).await;
             self.count(&outcome);
-            let next = if is_last || !upload.can_be_repeated() {
-                Next::None
-            } else {
+            let next = if upload.can_be_repeated() {
                 self.next(endpoint.address, is_idempotent, &outcome)
+            } else {
+                Next::None
             };
-            match next {
-                Next::Another => self.tried.push(endpoint.address),
-                Next::AnotherAfter(backoff) => {
-                    self.tried.push(endpoint.address);
+            head = match (kept, next) {
+                (Some(kept), Next::Another) => kept,
+                (Some(kept), Next::AnotherAfter(backoff)) => {
                     drop((outcome, in_flight));
                     self.wait(backoff).await?;
+                    kept
                 }
-                Next::None => {
+                (None, _) | (_, Next::None) => {
                     upload.settle();
                     let deadline = earlier(deadline, self.deadline);
                     return outcome.conclude(upload, in_flight, deadline);
                 }
-            }
+            };
+            self.tried.push(endpoint.address);
         }
     }
 
@@ -220,13 +226,11 @@ impl Journey<'_> {
     /// Whether there is another endpoint than one that is tried, which was not tried yet.
     fn is_another_left(&self, address: SocketAddr) -> bool {
         let is_left = |other: &SocketAddr| *other != address && self.is_untried(other);
-        match &self.chosen {
-            Some(chosen) => chosen.iter().any(is_left),
-            None => {
-                let mut endpoints = self.leg.endpoints.iter();
-                endpoints.any(|endpoint| is_left(&endpoint.address))
-            }
+        if let Some(chosen) = &self.chosen {
+            return chosen.iter().any(is_left);
         }
+        let mut endpoints = self.leg.endpoints.iter();
+        endpoints.any(|endpoint| is_left(&endpoint.address))
     }
 
     /// Whether another try may follow without the leg's saying so, after some failures.
