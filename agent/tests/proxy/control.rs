@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proto::fleet::Leg;
 
-use crate::setting::{Endpoint, LONG, Setting, data};
+use crate::setting::{Endpoint, LONG, Setting, data, one_endpoint};
 
 #[tokio::test]
 async fn health_and_metrics_are_answered() {
@@ -26,7 +26,7 @@ async fn what_is_no_data_is_refused_and_changes_nothing() {
     assert_eq!(control.response().await.0.status(), 400);
     let mut client = setting.client().await;
     client.get("/").await;
-    endpoint.accept().await.respond("200 OK", "").await;
+    endpoint.request().await.0.respond("200 OK", "").await;
     assert_eq!(client.response().await.0.status(), 200);
 }
 
@@ -37,8 +37,7 @@ async fn new_data_is_for_new_requests_and_leaves_the_others_alone() {
     let setting = Setting::with_leg(&[former.address], Leg::default()).await;
     let mut client = setting.client().await;
     client.get("/").await;
-    let mut connection = former.accept().await;
-    connection.head().await;
+    let (mut connection, _) = former.request().await;
     connection
         .send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\ntea")
         .await;
@@ -47,7 +46,7 @@ async fn new_data_is_for_new_requests_and_leaves_the_others_alone() {
     setting.put(&data(&[latter.address], Leg::default())).await;
     let mut second = setting.client().await;
     second.get("/").await;
-    latter.accept().await.respond("200 OK", "new").await;
+    latter.request().await.0.respond("200 OK", "new").await;
     assert_eq!(second.response().await.1, b"new");
 
     connection.send("pot").await;
@@ -56,13 +55,10 @@ async fn new_data_is_for_new_requests_and_leaves_the_others_alone() {
 
 #[tokio::test]
 async fn requests_end_before_the_proxy_does() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
+    let (setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     let mut idle = setting.client().await;
-    let mut client = setting.client().await;
     client.get("/").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     let stopping = tokio::spawn(setting.proxy.stop(LONG));
     // Those without a request are told first.
     assert_eq!(idle.rest().await, b"");
@@ -76,10 +72,8 @@ async fn requests_end_before_the_proxy_does() {
 
 #[tokio::test]
 async fn the_proxy_ends_in_time_though_requests_do_not() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     client.get("/").await;
-    endpoint.accept().await.head().await;
+    endpoint.request().await;
     setting.proxy.stop(Duration::from_millis(50)).await;
 }

@@ -2,16 +2,13 @@
 
 use proto::fleet::Leg;
 
-use crate::setting::{Endpoint, Setting, nowhere};
+use crate::setting::{Setting, nowhere, one_endpoint};
 
 #[tokio::test]
 async fn a_client_that_goes_away_before_the_response_ends_the_request() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     client.get("/").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     drop(client);
     assert_eq!(connection.rest().await, b"");
     setting
@@ -22,12 +19,9 @@ async fn a_client_that_goes_away_before_the_response_ends_the_request() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_during_the_response_ends_it() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     client.get("/").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     connection
         .send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\ntea\r\n")
         .await;
@@ -39,14 +33,11 @@ async fn a_client_that_goes_away_during_the_response_ends_it() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_during_its_request_ends_it() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     client
         .send("POST / HTTP/1.1\r\nhost: a\r\nx-flotilla-leg: leg\r\ncontent-length: 9\r\n\r\ntea")
         .await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     assert_eq!(connection.exactly(3).await, b"tea");
     drop(client);
     assert_eq!(connection.rest().await, b"");
@@ -58,12 +49,9 @@ async fn a_response_that_is_cut_is_cut_for_the_client_too() {
         "content-length: 9\r\n\r\ntea",
         "transfer-encoding: chunked\r\n\r\n3\r\ntea\r\n",
     ] {
-        let endpoint = Endpoint::listen().await;
-        let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-        let mut client = setting.client().await;
+        let (setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
         client.get("/").await;
-        let mut connection = endpoint.accept().await;
-        connection.head().await;
+        let (mut connection, _) = endpoint.request().await;
         connection.send(format!("HTTP/1.1 200 OK\r\n{head}")).await;
         client.head().await;
         drop(connection);
@@ -112,12 +100,9 @@ async fn an_endpoint_that_cannot_be_connected_to_is_answered_with_502() {
 
 #[tokio::test]
 async fn half_a_response_head_is_answered_with_502() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     client.post("tea").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     connection.send("HTTP/1.1 200 OK\r\ncontent-").await;
     drop(connection);
     assert_eq!(client.response().await.0.status(), 502);

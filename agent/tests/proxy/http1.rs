@@ -2,17 +2,14 @@
 
 use proto::fleet::Leg;
 
-use crate::setting::{Endpoint, Setting, data, nowhere};
+use crate::setting::{Endpoint, Setting, data, nowhere, one_endpoint};
 
 #[tokio::test]
 async fn a_request_goes_to_the_leg_s_endpoint_and_its_response_back() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     client.get("/tea?hot=1").await;
 
-    let mut connection = endpoint.accept().await;
-    let request = connection.head().await;
+    let (mut connection, request) = endpoint.request().await;
     assert_eq!(request.first(), "GET /tea?hot=1 HTTP/1.1");
     assert_eq!(request.header("host"), Some("shop.example"));
     assert_eq!(request.header("x-flotilla-leg"), None);
@@ -30,12 +27,9 @@ async fn a_request_goes_to_the_leg_s_endpoint_and_its_response_back() {
 
 #[tokio::test]
 async fn connections_to_endpoints_are_kept_over_requests_and_data() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     client.get("/1").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     connection.respond("200 OK", "one").await;
     client.response().await;
 
@@ -52,9 +46,7 @@ async fn connections_to_endpoints_are_kept_over_requests_and_data() {
 
 #[tokio::test]
 async fn headers_of_one_connection_are_not_passed_on() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     let head = "GET / HTTP/1.1\r\nhost: a\r\nx-flotilla-leg: leg\r\nconnection: x-mine\r\nx-mine: 1\r\nkeep-alive: 9\r\n";
     client
         .send(format!(
@@ -62,8 +54,7 @@ async fn headers_of_one_connection_are_not_passed_on() {
         ))
         .await;
 
-    let mut connection = endpoint.accept().await;
-    let request = connection.head().await;
+    let (mut connection, request) = endpoint.request().await;
     for name in [
         "connection",
         "x-mine",
@@ -85,12 +76,9 @@ async fn headers_of_one_connection_are_not_passed_on() {
 
 #[tokio::test]
 async fn tokens_come_as_they_are_made() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     client.get("/").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     connection
         .send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
         .await;
@@ -105,9 +93,7 @@ async fn tokens_come_as_they_are_made() {
 
 #[tokio::test]
 async fn a_body_is_passed_on_while_it_comes() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     client
         .send("POST / HTTP/1.1\r\nhost: a\r\nx-flotilla-leg: leg\r\ntransfer-encoding: chunked\r\n\r\n")
         .await;
@@ -126,12 +112,9 @@ async fn a_body_is_passed_on_while_it_comes() {
 
 #[tokio::test]
 async fn empty_bodies_stay_as_they_are_said() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     client.post("").await;
-    let mut connection = endpoint.accept().await;
-    let request = connection.head().await;
+    let (mut connection, request) = endpoint.request().await;
     assert_eq!(request.header("content-length"), Some("0"));
     connection.send("HTTP/1.1 204 No Content\r\n\r\n").await;
     let response = client.head().await;
@@ -152,9 +135,7 @@ async fn empty_bodies_stay_as_they_are_said() {
 
 #[tokio::test]
 async fn the_response_to_head_keeps_its_length() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     let mut connection = None;
     for _ in 0..2 {
         client
@@ -175,9 +156,7 @@ async fn the_response_to_head_keeps_its_length() {
 
 #[tokio::test]
 async fn an_expectation_is_met_by_the_proxy() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     let head = "POST / HTTP/1.1\r\nhost: a\r\nx-flotilla-leg: leg\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n";
     client.send(head).await;
     assert_eq!(client.head().await.status(), 100);
@@ -191,12 +170,9 @@ async fn an_expectation_is_met_by_the_proxy() {
 
 #[tokio::test]
 async fn interim_responses_do_not_end_the_request() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     client.get("/").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     connection
         .send("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
         .await;
@@ -207,17 +183,14 @@ async fn interim_responses_do_not_end_the_request() {
 
 #[tokio::test]
 async fn trailers_go_both_ways() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     let head = "POST / HTTP/1.1\r\nhost: a\r\nx-flotilla-leg: leg\r\nte: trailers\r\ntrailer: x-sum\r\n";
     client
         .send(format!(
             "{head}transfer-encoding: chunked\r\n\r\n3\r\ntea\r\n0\r\nx-sum: 1\r\n\r\n"
         ))
         .await;
-    let mut connection = endpoint.accept().await;
-    let request = connection.head().await;
+    let (mut connection, request) = endpoint.request().await;
     assert_eq!(request.header("te"), Some("trailers"));
     assert_eq!(connection.chunk().await, b"tea");
     assert_eq!(connection.chunk().await, b"");
@@ -234,13 +207,10 @@ async fn trailers_go_both_ways() {
 
 #[tokio::test]
 async fn an_upgraded_connection_passes_bytes_both_ways_until_it_ends() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     let head = "GET /chat HTTP/1.1\r\nhost: a\r\nx-flotilla-leg: leg\r\nconnection: upgrade\r\nupgrade: websocket\r\n";
     client.send(format!("{head}sec-websocket-key: k\r\n\r\n")).await;
-    let mut connection = endpoint.accept().await;
-    let request = connection.head().await;
+    let (mut connection, request) = endpoint.request().await;
     assert_eq!(request.header("upgrade"), Some("websocket"));
     assert_eq!(request.header("connection"), Some("upgrade"));
     assert_eq!(request.header("sec-websocket-key"), Some("k"));
@@ -263,13 +233,10 @@ async fn an_upgraded_connection_passes_bytes_both_ways_until_it_ends() {
 
 #[tokio::test]
 async fn an_upgrade_may_be_refused() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     let head = "GET / HTTP/1.1\r\nhost: a\r\nx-flotilla-leg: leg\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
     client.send(head).await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     connection.respond("403 Forbidden", "no").await;
     let (head, body) = client.response().await;
     assert_eq!((head.status(), body.as_slice()), (403, b"no".as_slice()));
@@ -277,13 +244,10 @@ async fn an_upgrade_may_be_refused() {
 
 #[tokio::test]
 async fn an_endpoint_that_does_not_read_stops_the_client() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     let head = "POST / HTTP/1.1\r\nhost: a\r\nx-flotilla-leg: leg\r\ncontent-length: 1000000000\r\n\r\n";
     client.send(head).await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (_connection, _) = endpoint.request().await;
     // Far less than is sent fits into sockets and buffers, and a proxy that buffered more would take all of it.
     let chunk = vec![0; 1 << 20];
     let mut sent = 0;
@@ -297,12 +261,9 @@ async fn an_endpoint_that_does_not_read_stops_the_client() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_stops_the_endpoint() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     client.get("/").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     connection
         .send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")
         .await;
@@ -324,8 +285,7 @@ async fn the_endpoint_with_the_fewest_requests_is_chosen() {
     let setting = Setting::with_leg(&[busy.address], Leg::default()).await;
     let mut first = setting.client().await;
     first.get("/first").await;
-    let mut held = busy.accept().await;
-    held.head().await;
+    let (_held, _) = busy.request().await;
     setting
         .put(&data(&[busy.address, idle.address], Leg::default()))
         .await;

@@ -207,8 +207,7 @@ async fn the_picker_s_list_is_walked_with_the_request_as_it_made_it() {
     call.choose(&[dead, endpoint.address]);
     call.say(Answer::RequestBody(streamed("other tea")));
 
-    let mut connection = endpoint.accept().await;
-    let request = connection.head().await;
+    let (mut connection, request) = endpoint.request().await;
     assert_eq!(request.header("content-length"), Some("9"));
     assert_eq!(request.header("x-llm-d-inference-objective"), None);
     assert_eq!(connection.exactly(9).await, b"other tea");
@@ -235,9 +234,8 @@ async fn an_endpoint_that_resets_a_chosen_request_is_followed_by_the_next() {
     call.choose(&all);
     call.say(Answer::RequestBody(streamed("tea")));
     call.end();
-    first.accept().await.head().await;
-    let mut connection = second.accept().await;
-    connection.head().await;
+    first.request().await;
+    let (mut connection, _) = second.request().await;
     assert_eq!(connection.exactly(3).await, b"tea");
     connection.respond("200 OK", "").await;
     assert_eq!(client.head().await.status(), 200);
@@ -269,8 +267,7 @@ async fn without_its_picker_a_pool_is_open_or_closed() {
         let mut client = setting.client().await;
         client.post("tea").await;
         if fail_open {
-            let mut connection = endpoint.accept().await;
-            connection.head().await;
+            let (mut connection, _) = endpoint.request().await;
             assert_eq!(connection.exactly(3).await, b"tea");
             connection.respond("200 OK", "").await;
             assert!(
@@ -292,8 +289,7 @@ async fn a_client_that_goes_away_ends_request_and_call() {
     let mut call = Call::next(&mut pod).await;
     call.headers().await;
     call.choose(&[endpoint.address]);
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     drop(client);
     assert_eq!(connection.rest().await, b"");
     let reason = std::future::poll_fn(|context| call.answers.poll_reset(context))

@@ -2,7 +2,7 @@
 
 use proto::fleet::{Leg, ProxySettings, Retry};
 
-use crate::setting::{Endpoint, Setting, data, nowhere};
+use crate::setting::{Endpoint, Setting, nowhere, one_endpoint};
 
 fn retry(codes: &[u32], attempts: u32) -> Leg {
     Leg {
@@ -53,8 +53,7 @@ async fn a_status_of_the_list_is_retried_at_another_endpoint() {
     first.head().await;
     assert_eq!(first.exactly(3).await, b"tea");
     first.respond("503 Service Unavailable", "no").await;
-    let mut second = second.accept().await;
-    second.head().await;
+    let (mut second, _) = second.request().await;
     assert_eq!(second.exactly(3).await, b"tea");
     second.respond("200 OK", "pot").await;
     assert_eq!(client.response().await.1, b"pot");
@@ -62,13 +61,10 @@ async fn a_status_of_the_list_is_retried_at_another_endpoint() {
 
 #[tokio::test]
 async fn the_last_try_s_response_is_final_whatever_its_status() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], retry(&[500], 2)).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(retry(&[500], 2)).await;
     client.get("/").await;
     for number in 0..3 {
-        let mut connection = endpoint.accept().await;
-        connection.head().await;
+        let (mut connection, _) = endpoint.request().await;
         connection
             .respond("500 Internal Server Error", &format!("no {number}"))
             .await;
@@ -79,27 +75,20 @@ async fn the_last_try_s_response_is_final_whatever_its_status() {
 
 #[tokio::test]
 async fn other_statuses_are_not_retried() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], retry(&[503], 3)).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(retry(&[503], 3)).await;
     client.get("/").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     connection.respond("500 Internal Server Error", "no").await;
     assert_eq!(client.response().await.0.status(), 500);
 }
 
 #[tokio::test]
 async fn failures_of_the_connection_are_retried_where_there_is_a_retry() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], retry(&[], 1)).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(retry(&[], 1)).await;
     client.post("tea").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (connection, _) = endpoint.request().await;
     drop(connection);
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     assert_eq!(connection.exactly(3).await, b"tea");
     connection.respond("200 OK", "pot").await;
     assert_eq!(client.response().await.1, b"pot");
@@ -108,16 +97,14 @@ async fn failures_of_the_connection_are_retried_where_there_is_a_retry() {
 #[tokio::test]
 async fn a_body_larger_than_the_buffer_is_not_sent_again() {
     let endpoint = Endpoint::listen().await;
-    let mut data = data(&[endpoint.address], retry(&[503], 3));
-    data.proxy = Some(ProxySettings {
+    let settings = ProxySettings {
         replay_buffer: 2,
         ..ProxySettings::default()
-    });
-    let setting = Setting::start(&data).await;
+    };
+    let setting = Setting::with_settings(&[endpoint.address], retry(&[503], 3), settings).await;
     let mut client = setting.client().await;
     client.post("tea").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     assert_eq!(connection.exactly(3).await, b"tea");
     connection.respond("503 Service Unavailable", "no").await;
     assert_eq!(client.response().await.0.status(), 503);
@@ -130,8 +117,7 @@ async fn what_an_endpoint_may_have_seen_is_not_sent_again_by_itself() {
     for _ in 0..2 {
         let mut client = setting.client().await;
         client.post("tea").await;
-        let mut connection = endpoint.accept().await;
-        connection.head().await;
+        let (mut connection, _) = endpoint.request().await;
         connection.respond("200 OK", "").await;
         assert_eq!(client.response().await.0.status(), 200);
         // Over the connection that was kept.
@@ -144,12 +130,9 @@ async fn what_an_endpoint_may_have_seen_is_not_sent_again_by_itself() {
 
 #[tokio::test]
 async fn a_kept_connection_that_ends_costs_a_safe_request_nothing() {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], Leg::default()).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
     client.get("/1").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     connection.respond("200 OK", "").await;
     client.response().await;
     client.get("/2").await;
@@ -163,7 +146,6 @@ async fn a_kept_connection_that_ends_costs_a_safe_request_nothing() {
 
 #[tokio::test]
 async fn the_time_of_the_request_holds_for_all_tries() {
-    let endpoint = Endpoint::listen().await;
     let leg = Leg {
         request_timeout: Some(200),
         retry: Some(Retry {
@@ -173,11 +155,9 @@ async fn the_time_of_the_request_holds_for_all_tries() {
         }),
         ..Leg::default()
     };
-    let setting = Setting::with_leg(&[endpoint.address], leg).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(leg).await;
     client.get("/").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     connection.respond("503 Service Unavailable", "no").await;
     assert_eq!(client.response().await.0.status(), 504);
 }

@@ -2,23 +2,20 @@
 
 use proto::fleet::{Leg, ProxySettings, Retry};
 
-use crate::setting::{Endpoint, Setting, data};
+use crate::setting::{Endpoint, Setting, data, one_endpoint};
 
 /// Short enough to wait for, in milliseconds.
 const SHORT: u64 = 100;
 
 #[tokio::test]
 async fn a_request_whose_time_is_over_before_the_response_gets_504() {
-    let endpoint = Endpoint::listen().await;
     let leg = Leg {
         request_timeout: Some(SHORT),
         ..Leg::default()
     };
-    let setting = Setting::with_leg(&[endpoint.address], leg).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(leg).await;
     client.get("/").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     assert_eq!(client.response().await.0.status(), 504);
     assert_eq!(connection.rest().await, b"");
 }
@@ -35,12 +32,9 @@ async fn a_request_whose_time_is_over_during_the_response_is_cut() {
             ..Leg::default()
         },
     ] {
-        let endpoint = Endpoint::listen().await;
-        let setting = Setting::with_leg(&[endpoint.address], leg).await;
-        let mut client = setting.client().await;
+        let (_setting, mut client, endpoint) = one_endpoint(leg).await;
         client.get("/").await;
-        let mut connection = endpoint.accept().await;
-        connection.head().await;
+        let (mut connection, _) = endpoint.request().await;
         connection
             .send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\ntea")
             .await;
@@ -52,16 +46,13 @@ async fn a_request_whose_time_is_over_during_the_response_is_cut() {
 
 #[tokio::test]
 async fn a_response_is_cut_in_time_though_bytes_keep_coming() {
-    let endpoint = Endpoint::listen().await;
     let leg = Leg {
         request_timeout: Some(SHORT),
         ..Leg::default()
     };
-    let setting = Setting::with_leg(&[endpoint.address], leg).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(leg).await;
     client.get("/").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     connection
         .send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
         .await;
@@ -97,9 +88,8 @@ async fn a_try_whose_time_is_over_gets_504_unless_it_is_retried() {
     let slow = Endpoint::listen().await;
     setting.put(&data(&[slow.address], leg)).await;
     client.post("tea").await;
-    slow.accept().await.head().await;
-    let mut second = slow.accept().await;
-    second.head().await;
+    slow.request().await;
+    let (mut second, _) = slow.request().await;
     assert_eq!(second.exactly(3).await, b"tea");
     second.respond("200 OK", "pot").await;
     assert_eq!(client.response().await.1, b"pot");
@@ -112,9 +102,7 @@ async fn silence_before_the_response_gets_504() {
         first_byte_timeout: SHORT,
         ..ProxySettings::default()
     };
-    let mut data = data(&[endpoint.address], Leg::default());
-    data.proxy = Some(settings);
-    let setting = Setting::start(&data).await;
+    let setting = Setting::with_settings(&[endpoint.address], Leg::default(), settings).await;
     let mut client = setting.client().await;
     client.get("/").await;
     assert_eq!(client.response().await.0.status(), 504);
@@ -127,15 +115,12 @@ async fn silence_during_a_body_cuts_it() {
         idle_timeout: SHORT,
         ..ProxySettings::default()
     };
-    let mut data = data(&[endpoint.address], Leg::default());
-    data.proxy = Some(settings);
-    let setting = Setting::start(&data).await;
+    let setting = Setting::with_settings(&[endpoint.address], Leg::default(), settings).await;
 
     // The response's.
     let mut client = setting.client().await;
     client.get("/").await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     connection
         .send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\ntea")
         .await;
@@ -147,8 +132,7 @@ async fn silence_during_a_body_cuts_it() {
     client
         .send("POST / HTTP/1.1\r\nhost: a\r\nx-flotilla-leg: leg\r\ncontent-length: 9\r\n\r\ntea")
         .await;
-    let mut connection = endpoint.accept().await;
-    connection.head().await;
+    let (mut connection, _) = endpoint.request().await;
     assert_eq!(client.head().await.status(), 504);
     assert_eq!(connection.rest().await, b"tea");
 }
@@ -169,12 +153,11 @@ async fn connections_that_are_not_taken_get_504() {
     {
         filling.push(connected.unwrap());
     }
-    let mut data = data(&[address], Leg::default());
-    data.proxy = Some(ProxySettings {
+    let settings = ProxySettings {
         connect_timeout: SHORT,
         ..ProxySettings::default()
-    });
-    let setting = Setting::start(&data).await;
+    };
+    let setting = Setting::with_settings(&[address], Leg::default(), settings).await;
     let mut client = setting.client().await;
     client.get("/").await;
     assert_eq!(client.response().await.0.status(), 504);

@@ -12,7 +12,7 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::setting::{Endpoint, Setting, Streams, Wire};
+use crate::setting::{Streams, Wire, one_endpoint};
 
 /// An authority.
 fn authority() -> CertifiedIssuer<'static, KeyPair> {
@@ -80,9 +80,7 @@ fn trust(authority: &CertifiedIssuer<'static, KeyPair>) -> Verification {
 
 /// Whether a request over such a leg reaches a server, and the server's connection then.
 async fn reaches(leg: Leg, server: &TlsAcceptor) -> Option<Wire<TlsStream<TcpStream>>> {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], leg).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(leg).await;
     client.get("/").await;
     let stream = server.accept(endpoint.stream().await).await;
     let connection = match stream {
@@ -196,13 +194,11 @@ async fn our_certificate_is_shown() {
 #[tokio::test]
 async fn http2_is_negotiated_where_the_leg_speaks_it() {
     let ours = authority();
-    let endpoint = Endpoint::listen().await;
     let leg = Leg {
         protocol: Protocol::Http2.into(),
         ..leg(Some(trust(&ours)))
     };
-    let setting = Setting::with_leg(&[endpoint.address], leg).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint(leg).await;
     client.get("/").await;
     let server = server(&ours, vec![dns("shop.example")], None);
     let stream = server.accept(endpoint.stream().await).await.unwrap();

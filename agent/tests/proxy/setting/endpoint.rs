@@ -7,7 +7,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{LONG, client::Wire};
+use super::{
+    LONG,
+    client::{Head, Wire},
+};
 
 /// A connection from the proxy.
 pub type Connection = Wire<TcpStream>;
@@ -28,6 +31,13 @@ impl Endpoint {
     /// The next connection.
     pub async fn accept(&self) -> Connection {
         Wire::new(self.stream().await)
+    }
+
+    /// The next connection and the head of its first request.
+    pub async fn request(&self) -> (Connection, Head) {
+        let mut connection = self.accept().await;
+        let head = connection.head().await;
+        (connection, head)
     }
 
     /// The next connection, before anything is said.

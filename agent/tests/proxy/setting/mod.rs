@@ -40,6 +40,19 @@ impl Setting {
         Self::start(&data(endpoints, leg)).await
     }
 
+    /// The same, with times and sizes of its own.
+    pub async fn with_settings(
+        endpoints: &[SocketAddr],
+        leg: fleet::Leg,
+        settings: fleet::ProxySettings,
+    ) -> Self {
+        Self::start(&fleet::Data {
+            proxy: Some(settings),
+            ..data(endpoints, leg)
+        })
+        .await
+    }
+
     /// A connection from NGINX.
     pub async fn client(&self) -> Client {
         let path = self.folder.path().join("proxy-0.sock");
@@ -87,6 +100,14 @@ impl Setting {
         };
         tokio::time::timeout(LONG, reached).await.unwrap();
     }
+}
+
+/// A proxy with one leg to one endpoint, and a client of it.
+pub async fn one_endpoint(leg: fleet::Leg) -> (Setting, Client, Endpoint) {
+    let endpoint = Endpoint::listen().await;
+    let setting = Setting::with_leg(&[endpoint.address], leg).await;
+    let client = setting.client().await;
+    (setting, client, endpoint)
 }
 
 /// One leg named `leg` to some endpoints.
