@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
+use kube::Client;
 use operator_core::{infra::Cluster, object::ObjectKey, options::Options};
 use tokio::{
     net::TcpListener,
@@ -44,7 +45,6 @@ pub(super) fn operate(args: Operator) -> anyhow::Result<()> {
 
 /// Wires the parts together, in the order of `lib.rs`.
 async fn serve(args: Operator) -> anyhow::Result<()> {
-    let cluster = cluster(&args);
     let Operator {
         gateway_image: _,
         gateway_image_pull_policy: _,
@@ -57,7 +57,7 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         watch_namespaces,
         endpoint_pickers,
         admin,
-    } = args;
+    } = &args;
     let stop = stop_on_signal()?;
     let client = client_of_cluster().await?;
     let metrics = Arc::new(Metrics::default());
@@ -65,16 +65,16 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
     let observations = Observations::new(changed.clone());
     let publications = Publications::default();
 
-    let source = source::Kubernetes::start(client.clone(), &watch_namespaces, changed.clone());
+    let source = source::Kubernetes::start(client.clone(), watch_namespaces, changed.clone());
     let stores = source.stores();
 
     // Who writes.
-    let lease = ObjectKey::new(&namespace, LEASE);
+    let lease = ObjectKey::new(namespace, LEASE);
     let address = address.map(|address| SocketAddr::new(address, listen.port()));
-    let election = Election::enter(&client, &lease, &identity, address, stop.clone());
+    let election = Election::enter(&client, &lease, identity, address, stop.clone());
 
     // Fleet and infrastructure.
-    let authorities = ObjectKey::new(&namespace, AUTHORITIES);
+    let authorities = ObjectKey::new(namespace, AUTHORITIES);
     let certificates = Certificates::keep(&client, authorities, vec![service.host.clone()]);
     let reviews = Reviews::new(client.clone(), publications.infrastructure.subscribe());
     let server = fleet::Server::new(
@@ -91,41 +91,23 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
     });
     let fleet = tokio::spawn(fleet::serve_tls(
         server,
-        bind(listen).await?,
+        bind(*listen).await?,
         certificates.server_config()?,
     ));
-    if endpoint_pickers {
-        let pickers = Pickers::new(
-            client.clone(),
-            cluster.clone(),
-            &watch_namespaces,
-            certificates.authorities(),
-            election.leads.clone(),
-            observations.clone(),
-        );
-        tokio::spawn(pickers.run(publications.pickers.subscribe()));
-    } else {
-        tokio::spawn(decline_pickers(
-            publications.pickers.subscribe(),
-            observations.clone(),
-            NO_PICKERS,
-        ));
-    }
-    let gateways = Gateways::new(
-        client.clone(),
-        cluster,
-        &watch_namespaces,
-        certificates.bundle(),
-        election.leads.clone(),
-        observations.clone(),
-        metrics.clone(),
+    run_infrastructure(
+        &args,
+        &client,
+        &certificates,
+        &election,
+        &publications,
+        &observations,
+        &metrics,
     );
-    tokio::spawn(gateways.run(publications.infrastructure.subscribe()));
 
     // Statuses and what is said of it all.
     let author = status::Author {
         controller: controller_name.clone(),
-        instance: identity,
+        instance: identity.clone(),
     };
     tokio::spawn(status::write_to_cluster(
         client,
@@ -134,7 +116,7 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         election.leads.clone(),
         metrics.clone(),
     ));
-    if let Some(address) = admin {
+    if let Some(address) = *admin {
         let admin = Admin {
             stores: stores.clone(),
             observations: observations.clone(),
@@ -152,7 +134,7 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         on_demand: Some(source.on_demand()),
         observations,
         options: Options {
-            controller_name,
+            controller_name: controller_name.clone(),
             ..Options::default()
         },
         changed,
@@ -167,6 +149,46 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
     election.left().await;
     fleet.await.context("the fleet failed")??;
     Ok(())
+}
+
+/// Has the cluster run gateways, and endpoint pickers or says why it does not.
+fn run_infrastructure(
+    args: &Operator,
+    client: &Client,
+    certificates: &Certificates,
+    election: &Election,
+    publications: &Publications,
+    observations: &Observations,
+    metrics: &Arc<Metrics>,
+) {
+    let cluster = cluster(args);
+    if args.endpoint_pickers {
+        let pickers = Pickers::new(
+            client.clone(),
+            cluster.clone(),
+            &args.watch_namespaces,
+            certificates.authorities(),
+            election.leads.clone(),
+            observations.clone(),
+        );
+        tokio::spawn(pickers.run(publications.pickers.subscribe()));
+    } else {
+        tokio::spawn(decline_pickers(
+            publications.pickers.subscribe(),
+            observations.clone(),
+            NO_PICKERS,
+        ));
+    }
+    let gateways = Gateways::new(
+        client.clone(),
+        cluster,
+        &args.watch_namespaces,
+        certificates.bundle(),
+        election.leads.clone(),
+        observations.clone(),
+        metrics.clone(),
+    );
+    tokio::spawn(gateways.run(publications.infrastructure.subscribe()));
 }
 
 /// Reconciles for ever, from the moment that all objects are known, and the authorities of the pickers that are ours if
