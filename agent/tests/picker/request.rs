@@ -12,15 +12,14 @@ use http_body_util::BodyExt as _;
 use tonic::Status;
 
 use crate::setting::{
-    ENDPOINT, Picker, Proxy, chosen, chunks, data, full, get, headers, post, refusal, run, soon, streamed,
-    text, value,
+    ENDPOINT, chosen, chunks, data, full, get, headers, post, refusal, run, streamed, text, together, value,
+    with_picker,
 };
 
 #[test]
 fn the_body_is_shown_while_it_arrives() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let (sender, body) = chunks();
         sender.send(data("one ")).unwrap();
         let script = async {
@@ -46,8 +45,7 @@ fn the_body_is_shown_while_it_arrives() {
 #[test]
 fn pseudo_headers_request_id_and_trace_are_shown() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let mut request = post(full("body"));
         request
             .headers_mut()
@@ -80,8 +78,7 @@ fn pseudo_headers_request_id_and_trace_are_shown() {
 #[test]
 fn long_bodies_are_cut_into_chunks_that_every_picker_takes() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let body = Bytes::from(vec![b'x'; 3 * LONGEST_CHUNK + 1]);
         let script = async {
             let mut call = picker.call().await;
@@ -108,8 +105,7 @@ fn long_bodies_are_cut_into_chunks_that_every_picker_takes() {
 #[test]
 fn a_body_that_turns_out_empty_is_none() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let (sender, body) = chunks();
         let script = async {
             drop(sender);
@@ -126,8 +122,7 @@ fn a_body_that_turns_out_empty_is_none() {
 #[test]
 fn headers_and_body_go_on_as_the_picker_wants_them() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let mut request = post(full("old"));
         request.headers_mut().insert("content-length", 3.into());
         request.headers_mut().insert("x-model", "a".parse().unwrap());
@@ -155,8 +150,7 @@ fn headers_and_body_go_on_as_the_picker_wants_them() {
 #[test]
 fn trailers_of_requests_go_on_untouched() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let (sender, body) = chunks();
         sender.send(data("body")).unwrap();
         let trailers = [(
@@ -177,8 +171,7 @@ fn trailers_of_requests_go_on_untouched() {
 #[test]
 fn a_refusal_is_the_answer_though_the_body_has_not_ended() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let (sender, body) = chunks();
         sender.send(data("endless")).unwrap();
         let script = async {
@@ -187,7 +180,7 @@ fn a_refusal_is_the_answer_though_the_body_has_not_ended() {
             call.answer(refusal());
             assert!(!call.is_broken_off().await);
         };
-        let (asked, ()) = soon(async { tokio::join!(proxy.ask(post(body)), script) }).await;
+        let (asked, ()) = together(proxy.ask(post(body)), script).await;
         let Ok(Asked::Answer(answer)) = asked else {
             panic!("not answered");
         };
@@ -201,17 +194,15 @@ fn a_refusal_is_the_answer_though_the_body_has_not_ended() {
 #[test]
 fn a_body_that_is_too_long_is_not_kept() {
     run(async {
-        let mut picker = Picker::start();
-        let settings = Settings {
+        let (proxy, mut picker) = with_picker(Settings {
             request_buffer: 10,
             ..Settings::default()
-        };
-        let proxy = Proxy::with(settings, &[picker.address], None);
+        });
         let script = async {
             let mut call = picker.call().await;
             assert!(call.is_broken_off().await);
         };
-        let (asked, ()) = soon(async { tokio::join!(proxy.ask(post(full("0123456789a"))), script) }).await;
+        let (asked, ()) = together(proxy.ask(post(full("0123456789a"))), script).await;
         assert!(matches!(asked, Err(Refused::TooLong)));
     });
 }
@@ -219,8 +210,7 @@ fn a_body_that_is_too_long_is_not_kept() {
 #[test]
 fn a_request_whose_picker_fails_is_whole() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let (sender, body) = chunks();
         sender.send(data("one ")).unwrap();
         let script = async {
@@ -230,7 +220,7 @@ fn a_request_whose_picker_fails_is_whole() {
             call.answer(Response::RequestBody(streamed("another", false)));
             call.fail(Status::internal("no pods"));
         };
-        let (asked, ()) = soon(async { tokio::join!(proxy.ask(post(body)), script) }).await;
+        let (asked, ()) = together(proxy.ask(post(body)), script).await;
         let Err(Refused::Failed { failure, request }) = asked else {
             panic!("not failed");
         };
@@ -244,14 +234,13 @@ fn a_request_whose_picker_fails_is_whole() {
 #[test]
 fn strangers_are_no_choice() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let script = async {
             let mut call = picker.call().await;
             call.headers().await;
             call.answer(chosen("10.9.9.9:1,example.com:80"));
         };
-        let (asked, ()) = soon(async { tokio::join!(proxy.ask(get()), script) }).await;
+        let (asked, ()) = together(proxy.ask(get()), script).await;
         assert!(matches!(
             asked,
             Err(Refused::Failed {
@@ -265,12 +254,10 @@ fn strangers_are_no_choice() {
 #[test]
 fn a_picker_that_takes_too_long_has_failed() {
     run(async {
-        let mut picker = Picker::start();
-        let settings = Settings {
+        let (proxy, mut picker) = with_picker(Settings {
             picker_timeout: Duration::from_millis(50),
             ..Settings::default()
-        };
-        let proxy = Proxy::with(settings, &[picker.address], None);
+        });
         let (sender, body) = chunks();
         sender.send(data("body")).unwrap();
         let script = async {
@@ -283,7 +270,7 @@ fn a_picker_that_takes_too_long_has_failed() {
             drop(sender);
             assert!(call.is_broken_off().await);
         };
-        let (asked, ()) = soon(async { tokio::join!(proxy.ask(post(body)), script) }).await;
+        let (asked, ()) = together(proxy.ask(post(body)), script).await;
         assert!(matches!(
             asked,
             Err(Refused::Failed {
@@ -297,8 +284,7 @@ fn a_picker_that_takes_too_long_has_failed() {
 #[test]
 fn a_call_that_breaks_before_any_answer_is_made_once_more() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let script = async {
             let mut call = picker.call().await;
             call.headers().await;
@@ -313,15 +299,14 @@ fn a_call_that_breaks_before_any_answer_is_made_once_more() {
 #[test]
 fn a_call_that_breaks_after_an_answer_is_not_made_again() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let script = async {
             let mut call = picker.call().await;
             call.headers().await;
             call.answer(chosen(ENDPOINT));
             call.fail(Status::unavailable("stopping"));
         };
-        let (asked, ()) = soon(async { tokio::join!(proxy.ask(post(full("body"))), script) }).await;
+        let (asked, ()) = together(proxy.ask(post(full("body"))), script).await;
         assert!(matches!(
             asked,
             Err(Refused::Failed {
@@ -335,8 +320,7 @@ fn a_call_that_breaks_after_an_answer_is_not_made_again() {
 #[test]
 fn a_picker_hears_that_the_client_has_left() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let call = async {
             let mut call = picker.call().await;
             call.headers().await;

@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 
 use crate::setting::{
     Body, Call, ENDPOINT, Picker, Proxy, chunks, cut, data, empty, full, get, headers, next, refusal, run,
-    soon, streamed,
+    soon, streamed, together, with_picker,
 };
 
 fn response(body: Body) -> http::Response<Body> {
@@ -41,11 +41,16 @@ async fn take_head(mut call: Call) -> Call {
     call
 }
 
+/// The body of a response whose head the picker takes as it is, and the call about it.
+async fn taken(proxy: &Proxy, picker: &mut Picker, response: http::Response<Body>) -> (Passing<Body>, Call) {
+    let (responded, call) = proxy.responded(picker, response, take_head).await;
+    (passing(responded).into_body(), call)
+}
+
 #[test]
 fn the_picker_hears_who_served_and_changes_the_head() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let script = async |mut call: Call| {
             let message = call.next().await.unwrap();
             let metadata = message.metadata_context.unwrap().filter_metadata;
@@ -77,11 +82,9 @@ fn the_picker_hears_who_served_and_changes_the_head() {
 #[test]
 fn tokens_pass_one_by_one_and_the_call_ends_in_good_order() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let (sender, body) = chunks();
-        let (responded, mut call) = proxy.responded(&mut picker, response(body), take_head).await;
-        let mut body = passing(responded).into_body();
+        let (mut body, mut call) = taken(&proxy, &mut picker, response(body)).await;
         for token in ["one", "two", "three"] {
             sender.send(data(token)).unwrap();
             let echo = async {
@@ -96,7 +99,7 @@ fn tokens_pass_one_by_one_and_the_call_ends_in_good_order() {
             call.answer(Response::ResponseBody(streamed("", true)));
             assert!(call.next().await.is_none(), "a half close follows the end");
         };
-        let (rest, ()) = soon(async { tokio::join!(body.frame(), end) }).await;
+        let (rest, ()) = together(body.frame(), end).await;
         assert!(rest.is_none());
         drop(body);
         assert!(!call.is_broken_off().await);
@@ -106,18 +109,14 @@ fn tokens_pass_one_by_one_and_the_call_ends_in_good_order() {
 #[test]
 fn a_response_ends_though_the_picker_never_says_so() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
-        let (responded, mut call) = proxy
-            .responded(&mut picker, response(full("a token")), take_head)
-            .await;
+        let (proxy, mut picker) = with_picker(Settings::default());
+        let (body, mut call) = taken(&proxy, &mut picker, response(full("a token"))).await;
         let script = async {
             while call.next().await.is_some() {
                 call.answer(Response::ResponseBody(BodyResponse::default()));
             }
         };
-        let body = passing(responded).into_body();
-        let (collected, ()) = soon(async { tokio::join!(body.collect(), script) }).await;
+        let (collected, ()) = together(body.collect(), script).await;
         assert_eq!(collected.unwrap().to_bytes(), "a token");
     });
 }
@@ -125,11 +124,9 @@ fn a_response_ends_though_the_picker_never_says_so() {
 #[test]
 fn a_response_completes_when_the_picker_dies() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let (sender, body) = chunks();
-        let (responded, mut call) = proxy.responded(&mut picker, response(body), take_head).await;
-        let mut body = passing(responded).into_body();
+        let (mut body, mut call) = taken(&proxy, &mut picker, response(body)).await;
         for token in ["one ", "two ", "three "] {
             sender.send(data(token)).unwrap();
         }
@@ -150,8 +147,7 @@ fn a_response_completes_when_the_picker_dies() {
 #[test]
 fn a_picker_that_leaves_in_good_order_is_not_missed() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let (responded, ()) = proxy
             .responded(&mut picker, response(full("a token")), async |call| drop(call))
             .await;
@@ -167,8 +163,7 @@ fn a_picker_that_leaves_in_good_order_is_not_missed() {
 #[test]
 fn a_picker_that_says_nothing_is_waited_for_once() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let begun = Instant::now();
         let (responded, _call) = proxy
             .responded(&mut picker, response(full("a token")), async |call| call)
@@ -187,11 +182,9 @@ fn a_picker_that_says_nothing_is_waited_for_once() {
 #[test]
 fn tokens_do_not_wait_for_a_picker_that_hangs() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let (sender, body) = chunks();
-        let (responded, _call) = proxy.responded(&mut picker, response(body), take_head).await;
-        let mut body = passing(responded).into_body();
+        let (mut body, _call) = taken(&proxy, &mut picker, response(body)).await;
         sender.send(data("token")).unwrap();
         assert_eq!(next(&mut body).await, "token");
     });
@@ -201,12 +194,10 @@ fn tokens_do_not_wait_for_a_picker_that_hangs() {
 fn a_picker_may_keep_a_response_to_its_end() {
     run(async {
         const CHUNKS: usize = 100;
-        let mut picker = Picker::start();
-        let settings = Settings {
+        let (proxy, mut picker) = with_picker(Settings {
             response_buffer: 10,
             ..Settings::default()
-        };
-        let proxy = Proxy::with(settings, &[picker.address], None);
+        });
         let (sender, body) = chunks();
         for _ in 0..CHUNKS {
             sender.send(data("0123456789")).unwrap();
@@ -215,7 +206,7 @@ fn a_picker_may_keep_a_response_to_its_end() {
         let mut response = response(body);
         let json = "application/json".parse().unwrap();
         response.headers_mut().insert("content-type", json);
-        let (responded, mut call) = proxy.responded(&mut picker, response, take_head).await;
+        let (body, mut call) = taken(&proxy, &mut picker, response).await;
         let script = async {
             let mut kept = Vec::new();
             loop {
@@ -228,8 +219,7 @@ fn a_picker_may_keep_a_response_to_its_end() {
             kept.push(b'y');
             call.answer(Response::ResponseBody(streamed(kept, true)));
         };
-        let passing = passing(responded).into_body();
-        let (collected, ()) = soon(async { tokio::join!(passing.collect(), script) }).await;
+        let (collected, ()) = together(body.collect(), script).await;
         let collected = collected.unwrap().to_bytes();
         assert_eq!(
             (collected.len(), collected.last()),
@@ -241,8 +231,7 @@ fn a_picker_may_keep_a_response_to_its_end() {
 #[test]
 fn trailers_pass_through_the_picker() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let (sender, body) = chunks();
         sender.send(data("message")).unwrap();
         let trailers = [(
@@ -252,7 +241,7 @@ fn trailers_pass_through_the_picker() {
         sender
             .send(Frame::trailers(trailers.into_iter().collect()))
             .unwrap();
-        let (responded, mut call) = proxy.responded(&mut picker, response(body), take_head).await;
+        let (body, mut call) = taken(&proxy, &mut picker, response(body)).await;
         let script = async {
             let message = call.body().await;
             assert!(!message.end_of_stream);
@@ -262,8 +251,7 @@ fn trailers_pass_through_the_picker() {
             let header_mutation = headers(&[("x-cost", "3")]).response.unwrap().header_mutation;
             call.answer(Response::ResponseTrailers(TrailersResponse { header_mutation }));
         };
-        let body = passing(responded).into_body();
-        let (collected, ()) = soon(async { tokio::join!(body.collect(), script) }).await;
+        let (collected, ()) = together(body.collect(), script).await;
         let collected = collected.unwrap();
         let trailers = collected.trailers().unwrap();
         assert_eq!(
@@ -277,8 +265,7 @@ fn trailers_pass_through_the_picker() {
 #[test]
 fn a_refusal_before_the_head_has_passed_is_the_answer() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let script = async |mut call: Call| {
             call.headers().await;
             call.answer(refusal());
@@ -293,11 +280,9 @@ fn a_refusal_before_the_head_has_passed_is_the_answer() {
 #[test]
 fn a_refusal_in_the_middle_breaks_off_the_response() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let (_sender, body) = chunks();
-        let (responded, call) = proxy.responded(&mut picker, response(body), take_head).await;
-        let mut body = passing(responded).into_body();
+        let (mut body, call) = taken(&proxy, &mut picker, response(body)).await;
         call.answer(refusal());
         assert!(matches!(soon(body.frame()).await, Some(Err(Error::Picker(status))) if status == 429));
     });
@@ -306,33 +291,24 @@ fn a_refusal_in_the_middle_breaks_off_the_response() {
 #[test]
 fn a_response_that_the_endpoint_cuts_is_cut_for_the_client() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
-        let (responded, mut call) = proxy
-            .responded(&mut picker, response(cut("half a tok")), take_head)
-            .await;
-        let mut body = passing(responded).into_body();
+        let (proxy, mut picker) = with_picker(Settings::default());
+        let (mut body, mut call) = taken(&proxy, &mut picker, response(cut("half a tok"))).await;
         let script = async {
             let HttpBody { body, end_of_stream } = call.body().await;
             assert!(!end_of_stream);
             call.answer(Response::ResponseBody(streamed(body, false)));
             assert!(call.is_broken_off().await);
         };
-        let (failed, ()) = soon(async {
-            tokio::join!(
-                async {
-                    // Whether the picker's answer or the end comes first is not said.
-                    while let Some(frame) = body.frame().await {
-                        if frame.is_err() {
-                            return true;
-                        }
-                    }
-                    false
-                },
-                script
-            )
-        })
-        .await;
+        let fails = async {
+            // Whether the picker's answer or the end comes first is not said.
+            while let Some(frame) = body.frame().await {
+                if frame.is_err() {
+                    return true;
+                }
+            }
+            false
+        };
+        let (failed, ()) = together(fails, script).await;
         assert!(failed);
     });
 }
@@ -340,8 +316,7 @@ fn a_response_that_the_endpoint_cuts_is_cut_for_the_client() {
 #[test]
 fn a_response_without_a_body_ends_with_its_head() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let script = async |mut call: Call| {
             assert!(call.headers().await.end_of_stream);
             call.answer(Response::ResponseHeaders(headers(&[])));
@@ -358,15 +333,12 @@ fn a_response_without_a_body_ends_with_its_head() {
 #[test]
 fn a_response_that_nobody_answers_for_is_no_longer_read() {
     run(async {
-        let mut picker = Picker::start();
-        let settings = Settings {
+        let (proxy, mut picker) = with_picker(Settings {
             response_buffer: 10,
             ..Settings::default()
-        };
-        let proxy = Proxy::with(settings, &[picker.address], None);
+        });
         let (sender, body) = chunks();
-        let (responded, mut call) = proxy.responded(&mut picker, response(body), take_head).await;
-        let mut body = passing(responded).into_body();
+        let (mut body, mut call) = taken(&proxy, &mut picker, response(body)).await;
         for _ in 0..5 {
             sender.send(data("0123456789")).unwrap();
         }
@@ -396,14 +368,13 @@ fn a_response_that_nobody_answers_for_is_no_longer_read() {
 #[test]
 fn an_exchange_lasts_as_long_as_the_connection_that_left_http() {
     run(async {
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         let script = async {
             let mut call = picker.call().await;
             call.choose().await;
             call
         };
-        let (asked, mut call) = soon(async { tokio::join!(proxy.ask(get()), script) }).await;
+        let (asked, mut call) = together(proxy.ask(get()), script).await;
         let Ok(Asked::Chosen(chosen)) = asked else {
             panic!("not chosen");
         };
@@ -426,14 +397,13 @@ fn an_exchange_lasts_as_long_as_the_connection_that_left_http() {
 fn clients_that_leave_in_the_middle_break_no_connection() {
     run(async {
         const CLIENTS: usize = 1500;
-        let mut picker = Picker::start();
-        let proxy = Proxy::new(&[picker.address], None);
+        let (proxy, mut picker) = with_picker(Settings::default());
         for _ in 0..CLIENTS {
             let (_sender, body) = chunks();
-            let (responded, mut call) = proxy.responded(&mut picker, response(body), take_head).await;
+            let (body, mut call) = taken(&proxy, &mut picker, response(body)).await;
             // What the picker still sends comes for a stream that is gone.
             call.answer(Response::ResponseBody(streamed("late", false)));
-            drop(responded);
+            drop(body);
             call.answer(Response::ResponseBody(streamed("too late", false)));
             assert!(call.is_broken_off().await);
         }

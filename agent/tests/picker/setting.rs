@@ -71,6 +71,11 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(LONG, future).await.expect("it happens")
 }
 
+/// What two of them come to that need each other.
+pub async fn together<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
+    soon(async { tokio::join!(one, other) }).await
+}
+
 /// A picker; each call of it is handed to the test.
 pub struct Picker {
     pub address: SocketAddr,
@@ -277,7 +282,7 @@ impl Proxy {
         request: http::Request<Body>,
         picker: impl Future<Output = ()>,
     ) -> Chosen<Body> {
-        let (asked, ()) = soon(async { tokio::join!(self.ask(request), picker) }).await;
+        let (asked, ()) = together(self.ask(request), picker).await;
         match asked.unwrap() {
             Asked::Chosen(chosen) => *chosen,
             Asked::Answer(answer) => panic!("answered with {answer:?}"),
@@ -296,15 +301,22 @@ impl Proxy {
             call.choose().await;
             call
         };
-        let (asked, call) = soon(async { tokio::join!(self.ask(get()), asked) }).await;
+        let (asked, call) = together(self.ask(get()), asked).await;
         let Ok(Asked::Chosen(chosen)) = asked else {
             panic!("not chosen");
         };
         let responding = chosen.consulted.respond(response, ENDPOINT.parse().unwrap());
-        soon(async { tokio::join!(responding, script(call)) }).await
+        together(responding, script(call)).await
     }
 }
 
+/// A proxy and the one pod of its picker.
+pub fn with_picker(settings: Settings) -> (Proxy, Picker) {
+    let picker = Picker::start();
+    (Proxy::with(settings, &[picker.address], None), picker)
+}
+
+/// A picker of these pods.
 pub fn picker(addresses: &[SocketAddr], tls: Option<fleet::Tls>) -> table::Picker {
     table::Picker {
         message: Arc::new(fleet::Picker {
