@@ -73,7 +73,8 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> T {
 
 /// What two of them come to that need each other.
 pub async fn together<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
-    soon(async { tokio::join!(one, other) }).await
+    // In boxes: what tests await is large.
+    soon(async { tokio::join!(Box::pin(one), Box::pin(other)) }).await
 }
 
 /// A picker; each call of it is handed to the test.
