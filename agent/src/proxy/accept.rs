@@ -15,8 +15,10 @@ const READ_BUFFER: usize = 64 << 10;
 /// Bytes of one request in HTTP/2 that are in memory while its endpoint does not read, and of one response while NGINX
 /// does not.
 const STREAM_BUFFER: u32 = 64 << 10;
-/// The same for a connection. NGINX has one request at a time on a connection.
-const CONNECTION_WINDOW: u32 = 1 << 20;
+/// The same for a connection. NGINX has one request at a time on a connection, so that a stream's limit is what counts.
+/// But h2 also breaks connections off when small frames wait in them: each counts as the bytes that it lacks to 256, up
+/// to half of this window.
+const CONNECTION_WINDOW: u32 = STREAM_BUFFER * 256 * 2;
 
 /// Serves the connections that come, until it is dropped.
 pub async fn accept(server: Rc<Server>, listener: UnixListener) {

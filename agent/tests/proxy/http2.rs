@@ -1,5 +1,7 @@
 //! Requests and responses in HTTP/2, on either side.
 
+use std::future::poll_fn;
+
 use bytes::Bytes;
 use futures::{StreamExt as _, channel::mpsc};
 use http_body_util::{BodyExt as _, Empty, StreamBody};
@@ -280,4 +282,66 @@ async fn more_requests_than_a_connection_takes_get_another_one() {
     let mut second = few(endpoint.stream().await).await;
     assert_eq!(second.next().await.unwrap().0.uri().path(), "/2");
     drop(held);
+}
+
+/// Messages of one byte: as many as the next hop takes, and then a good part of the proxy's own window.
+const SMALL: usize = (64 << 10) + 25_000;
+
+/// Sends [`SMALL`] messages.
+async fn trickle(mut body: h2::SendStream<Bytes>) -> h2::SendStream<Bytes> {
+    for _ in 0..SMALL {
+        body.reserve_capacity(1);
+        while body.capacity() == 0 {
+            poll_fn(|context| body.poll_capacity(context))
+                .await
+                .unwrap()
+                .unwrap();
+        }
+        body.send_data(Bytes::from_static(b"."), false).unwrap();
+    }
+    body
+}
+
+/// Reads as many bytes as [`trickle`] sends.
+async fn gather(mut body: h2::RecvStream) {
+    let mut length = 0;
+    while length < SMALL {
+        let bytes = body.data().await.unwrap().unwrap();
+        length += bytes.len();
+        body.flow_control().release_capacity(bytes.len()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn small_messages_that_wait_for_one_client_break_no_connection() {
+    let endpoint = Http2Endpoint::listen().await;
+    let setting = Setting::with_leg(&[endpoint.address], http2()).await;
+    let sender = setting.client().await.streams().await;
+    let (slow, _) = { sender }.send_request(request(()), true).unwrap();
+    let mut streams = endpoint.accept().await;
+    let (_, mut respond) = streams.next().await;
+    let answer = respond.send_response(Response::new(()), false).unwrap();
+    let slow = slow.await.unwrap().into_body();
+    let _answer = trickle(answer).await;
+    // On the same connection, and later than most of them.
+    for _ in 0..3 {
+        let sender = setting.client().await.streams().await;
+        let (quick, _) = { sender }.send_request(request(()), true).unwrap();
+        let (_, mut respond) = streams.next().await;
+        respond.send_response(Response::new(()), true).unwrap();
+        assert_eq!(quick.await.unwrap().status(), 200);
+    }
+    gather(slow).await;
+}
+
+#[tokio::test]
+async fn small_messages_that_wait_for_the_endpoint_break_no_connection() {
+    let endpoint = Http2Endpoint::listen().await;
+    let setting = Setting::with_leg(&[endpoint.address], http2()).await;
+    let sender = setting.client().await.streams().await;
+    let (_response, body) = { sender }.send_request(request(()), false).unwrap();
+    let mut streams = endpoint.accept().await;
+    let (request, _respond) = streams.next().await;
+    let _body = trickle(body).await;
+    gather(request.into_body()).await;
 }

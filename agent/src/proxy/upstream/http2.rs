@@ -69,6 +69,8 @@ impl Connection {
             .max_send_buffer_size(SEND_BUFFER)
             // Clients that go away are ordinary, and each of them resets a stream.
             .max_local_error_reset_streams(None)
+            // Small frames that wait for one client must not cost the others their connection.
+            .data_frame_budget(usize::MAX)
             .handshake(stream)
             .await
             .map_err(Failure::before_the_request)?;

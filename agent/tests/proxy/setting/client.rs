@@ -176,7 +176,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 impl Client {
     /// Speaks HTTP/2 from now on, stream by stream.
     pub async fn streams(self) -> h2::client::SendRequest<bytes::Bytes> {
-        let (sender, connection) = h2::client::handshake(self.stream).await.unwrap();
+        let (sender, connection) = h2::client::Builder::new()
+            .data_frame_budget(usize::MAX)
+            .handshake(self.stream)
+            .await
+            .unwrap();
         tokio::spawn(connection);
         sender
     }

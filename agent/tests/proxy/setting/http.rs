@@ -40,7 +40,11 @@ impl Http2Endpoint {
 impl Streams {
     /// The streams of a connection.
     pub async fn over<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S) -> Self {
-        let mut connection = server::handshake(stream).await.unwrap();
+        let mut connection = server::Builder::new()
+            .data_frame_budget(usize::MAX)
+            .handshake(stream)
+            .await
+            .unwrap();
         let (sender, streams) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(Ok(stream)) = connection.accept().await {
