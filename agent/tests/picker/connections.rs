@@ -1,7 +1,10 @@
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use agent::proxy::{
-    picker::ask::{Failure, Refused},
+    picker::{
+        ask::{Failure, Refused},
+        message::ProcessingRequest,
+    },
     settings::Settings,
 };
 use proto::fleet;
@@ -171,6 +174,31 @@ fn calls_have_no_limit_but_connections_grow_with_them() {
                 calls.push(call);
             };
             exchanges.push(proxy.chosen(get(), script).await);
+        }
+    });
+}
+
+#[test]
+fn small_messages_that_a_picker_has_yet_to_read_break_no_connection() {
+    run(async {
+        const CALLS: usize = 600;
+        const MESSAGES: usize = 12;
+        let mut picker = Picker::start();
+        let connections = Proxy::new(&[picker.address], None).connections();
+        let mut calls = Vec::new();
+        for _ in 0..CALLS {
+            let (ours, _) = soon(connections.call(None)).await.unwrap();
+            calls.push((ours, picker.call().await));
+        }
+        for (ours, _) in &mut calls {
+            for _ in 0..MESSAGES {
+                ours.send(&ProcessingRequest::default(), false);
+            }
+        }
+        for (_, theirs) in &mut calls {
+            for _ in 0..MESSAGES {
+                assert!(theirs.next().await.is_some());
+            }
         }
     });
 }
