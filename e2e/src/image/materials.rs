@@ -1,4 +1,4 @@
-//! What is in an image: its bill of materials, as CycloneDX.
+//! What is in an image: its bill of materials, as `CycloneDX`.
 //!
 //! See <https://cyclonedx.org/docs/1.6/json/>. Like the image it says no date, so that the same content gives the same
 //! bytes.
@@ -12,7 +12,7 @@ use crate::workspace;
 
 /// One thing that is in an image.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Material {
+pub(super) struct Material {
     name: String,
     version: String,
     /// An SPDX expression; none where nobody said.
@@ -23,7 +23,7 @@ pub struct Material {
 
 impl Material {
     /// A program that is in an image as it came.
-    pub fn program(name: &str, version: &str, license: &str) -> Self {
+    pub(super) fn program(name: &str, version: &str, license: &str) -> Self {
         Self {
             name: name.to_owned(),
             version: version.to_owned(),
@@ -67,7 +67,7 @@ impl Material {
 }
 
 /// The crates that are compiled into the binary of a package of this workspace, itself among them.
-pub fn crates_of(package: &str) -> Result<BTreeSet<Material>> {
+pub(super) fn crates_of(package: &str) -> Result<BTreeSet<Material>> {
     let mut tree = workspace::cargo();
     tree.args(["tree", "--locked", "--package", package, "--edges", "normal"]);
     tree.args(["--prefix", "none", "--format", "{p}|{l}"]);
@@ -82,7 +82,7 @@ pub fn crates_of(package: &str) -> Result<BTreeSet<Material>> {
 }
 
 /// Writes the bill of an image.
-pub fn write(reference: &str, materials: &BTreeSet<Material>, path: &Path) -> Result<()> {
+pub(super) fn write(reference: &str, materials: &BTreeSet<Material>, path: &Path) -> Result<()> {
     let bill = bill(reference, materials);
     fs::write(path, format!("{bill:#}\n")).with_context(|| format!("cannot write {}", path.display()))
 }
