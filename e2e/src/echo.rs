@@ -7,6 +7,7 @@
 //! | `/status/NNN`                        | that status                                        |
 //! | `?delay=100ms`                       | as otherwise, that much later                      |
 //! | `?stream=N`                          | N server-sent events, one each 100 ms              |
+//! | `?stream=N&each=2000ms`              | N server-sent events, one each 2 seconds           |
 //! | `?back=yes`                          | the request's body, as it came                     |
 //! | header `X-Echo-Set-Header: name:value` | as otherwise, with this response header          |
 //! | WebSocket upgrade                    | every message comes back                           |
@@ -56,6 +57,9 @@ use tokio_tungstenite::{
 };
 
 use crate::certificates::{Authority, Certificate};
+
+/// How often streams have an event, unless the request says.
+const EVENT: Duration = Duration::from_millis(100);
 
 /// A request as the backend saw it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,7 +231,10 @@ async fn answer(mut request: Request<Incoming>, backend: Backend) -> hyper::Resu
         sleep(delay).await;
     }
     let (content_type, body) = if let Some(events) = query.number("stream") {
-        ("text/event-stream", event_stream(events))
+        (
+            "text/event-stream",
+            event_stream(events, query.milliseconds("each").unwrap_or(EVENT)),
+        )
     } else if query.value("back").is_some() {
         ("application/octet-stream", BodyExt::boxed(Full::new(body)))
     } else {
@@ -300,8 +307,8 @@ fn upgrade(request: &mut Request<Incoming>, key: &HeaderValue) -> Response<Body>
     response
 }
 
-fn event_stream(events: u64) -> Body {
-    let ticks = stream::unfold(interval(Duration::from_millis(100)), |mut interval| async {
+fn event_stream(events: u64, each: Duration) -> Body {
+    let ticks = stream::unfold(interval(each), |mut interval| async {
         interval.tick().await;
         Some(((), interval))
     });

@@ -64,6 +64,10 @@ pub const SERVED: &str = "x-gateway-destination-endpoint-served";
 /// The namespace of both.
 pub const NAMESPACE: &str = "envoy.lb";
 
+/// Bytes that may wait on a connection: as many as can be. Small messages wait in half of it, each counted with 256
+/// bytes, before h2 breaks the connection off, and a picker that shares two processors with all of a test gets behind.
+const WINDOW: u32 = (1 << 31) - 1;
+
 /// Bytes of a body that real pickers put in one message.
 const CHUNK: usize = 62_000;
 
@@ -141,7 +145,9 @@ impl Picker {
             script: Arc::clone(&script),
             counts: Arc::clone(&counts),
         };
-        let server = Server::builder().tcp_nodelay(true);
+        let server = Server::builder()
+            .tcp_nodelay(true)
+            .initial_connection_window_size(WINDOW);
         let server = { server }.add_service(ExternalProcessorServer::new(scripted));
         let serving = server.serve_with_incoming(TcpListenerStream::new(listener));
         runtime.spawn(async { drop(serving.await) });

@@ -13,9 +13,13 @@ use e2e::{
     manifests::route_to,
     standalone::{Standalone, eventually},
 };
+use futures::future::try_join_all;
 use http_body_util::BodyExt;
 use rustix::process::Signal;
-use tokio::{task::JoinSet, time::interval};
+use tokio::{
+    task::JoinSet,
+    time::{interval, timeout},
+};
 
 /// Events of one stream, one each 100 ms.
 const EVENTS: usize = 150;
@@ -105,5 +109,35 @@ fn change(standalone: &Standalone, round: u8) -> Result<()> {
         let picker = loopback.socket(PICKER, 9002);
         standalone.apply("picker.yaml", &manifests::picker("picker", picker))?;
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_streams_are_served_at_once() -> Result<()> {
+    let pool = ServedPool::start().await?;
+    let begin = async || {
+        let mut connection = pool.edge.connect().await?;
+        let response = connection
+            .open(Request::get("/?stream=1000&each=2000ms").host(HOST))
+            .await?;
+        ensure!(response.status() == 200, "{}", response.status());
+        let mut body = response.into_body();
+        body.frame().await.context("the stream has an event")??;
+        anyhow::Ok((connection, body))
+    };
+    let mut streams = Vec::new();
+    for _ in 0..40 {
+        streams.extend(try_join_all((0..50).map(|_| begin())).await?);
+    }
+
+    assert_eq!(pool.picker.open(), 2000);
+    // Each of them goes on, and a short request is served beside them.
+    let on = try_join_all(streams.iter_mut().map(async |(_, body)| {
+        let frame = timeout(Duration::from_secs(10), body.frame()).await?;
+        frame.context("the stream has gone on")??;
+        anyhow::Ok(())
+    }));
+    on.await?;
+    pool.get("/").await?.seen()?;
     Ok(())
 }
