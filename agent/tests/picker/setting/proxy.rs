@@ -1,0 +1,107 @@
+//! The proxy's side of exchanges.
+
+use std::{net::SocketAddr, rc::Rc, sync::Arc};
+
+use agent::proxy::{
+    picker::{
+        Pickers,
+        ask::{Asked, Chosen, Question, Refused, ask},
+        connections::Connections,
+        respond::Responded,
+    },
+    settings::Settings,
+    table,
+};
+use proto::fleet;
+
+use super::{Body, Call, ENDPOINT, Picker, get, together};
+
+/// The proxy's side.
+pub struct Proxy {
+    pub settings: Settings,
+    pub pickers: Pickers,
+    pub picker: table::Picker,
+}
+
+impl Proxy {
+    pub fn new(addresses: &[SocketAddr], tls: Option<fleet::Tls>) -> Self {
+        Self::with(Settings::default(), addresses, tls)
+    }
+
+    pub fn with(settings: Settings, addresses: &[SocketAddr], tls: Option<fleet::Tls>) -> Self {
+        let proxy = Self {
+            settings,
+            pickers: Pickers::default(),
+            picker: picker(addresses, tls),
+        };
+        proxy.pickers.put([&proxy.picker], &proxy.settings);
+        proxy
+    }
+
+    pub fn connections(&self) -> Rc<Connections> {
+        self.pickers.connections(&self.picker).unwrap()
+    }
+
+    pub async fn ask(&self, request: http::Request<Body>) -> Result<Asked<Body>, Refused<Body>> {
+        let question = Question {
+            settings: &self.settings,
+            subset: None,
+        };
+        let is_member = |address: &SocketAddr| *address == ENDPOINT.parse().unwrap();
+        ask(&self.connections(), &question, request, is_member).await
+    }
+
+    /// Asks, with what the picker does meanwhile.
+    pub async fn chosen(
+        &self,
+        request: http::Request<Body>,
+        picker: impl Future<Output = ()>,
+    ) -> Chosen<Body> {
+        let (asked, ()) = together(self.ask(request), picker).await;
+        match asked.unwrap() {
+            Asked::Chosen(chosen) => *chosen,
+            Asked::Answer(answer) => panic!("answered with {answer:?}"),
+        }
+    }
+
+    /// The response to a request without a body, with what the picker does until the head has passed.
+    pub async fn responded<P>(
+        &self,
+        picker: &mut Picker,
+        response: http::Response<Body>,
+        script: impl AsyncFnOnce(Call) -> P,
+    ) -> (Responded<Body>, P) {
+        let asked = async {
+            let mut call = picker.call().await;
+            call.choose().await;
+            call
+        };
+        let (asked, call) = together(self.ask(get()), asked).await;
+        let Ok(Asked::Chosen(chosen)) = asked else {
+            panic!("not chosen");
+        };
+        let responding = chosen.consulted.respond(response, ENDPOINT.parse().unwrap());
+        together(responding, script(call)).await
+    }
+}
+
+/// A proxy and the one pod of its picker.
+pub fn with_picker(settings: Settings) -> (Proxy, Picker) {
+    let picker = Picker::start();
+    (Proxy::with(settings, &[picker.address], None), picker)
+}
+
+/// A picker of these pods.
+pub fn picker(addresses: &[SocketAddr], tls: Option<fleet::Tls>) -> table::Picker {
+    table::Picker {
+        message: Arc::new(fleet::Picker {
+            endpoints: "picker".to_owned(),
+            tls,
+            fail_open: false,
+        }),
+        endpoints: addresses
+            .iter()
+            .map(|address| Arc::new(table::Endpoint::new(*address)))
+            .collect(),
+    }
+}
