@@ -37,7 +37,9 @@ pub fn reconcile(snapshot: &Snapshot, observed: &Observed, options: &Options) ->
     let pickers = resolved.pickers.into_iter();
     Outcome {
         gateways,
-        pickers: pickers.filter_map(|(key, picker)| Some((key, picker.infra?))).collect(),
+        pickers: pickers
+            .filter_map(|(key, picker)| Some((key, picker.infra?)))
+            .collect(),
         statuses,
         needs: resolved.needs,
     }

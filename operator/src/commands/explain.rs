@@ -16,7 +16,10 @@ pub(super) fn explain(folder: &Path, request: &str, headers: &[String]) -> anyho
     let request =
         Request::parse(request, headers.iter().map(String::as_str)).map_err(|error| anyhow!("{error}"))?;
     let offline = Offline::read_loudly(folder)?;
-    let explanations = explain_request(&resolve(&offline.snapshot, &Observed::default(), &options()), &request);
+    let explanations = explain_request(
+        &resolve(&offline.snapshot, &Observed::default(), &options()),
+        &request,
+    );
     if explanations.is_empty() {
         let (scheme, port) = (&request.scheme, request.port);
         return Ok(format!(

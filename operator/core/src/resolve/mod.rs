@@ -53,9 +53,7 @@ pub use gateway::Gateway;
 pub use listener::{Listener, ListenerOwner};
 pub use route::{Backend, BackendTarget, Filters, HttpRoute, Match, Mirror, PathMatch, Rule};
 
-use crate::{
-    object::ObjectKey, observed::Observed, options::Options, outcome::Needs, snapshot::Snapshot,
-};
+use crate::{object::ObjectKey, observed::Observed, options::Options, outcome::Needs, snapshot::Snapshot};
 
 /// The meaning of a snapshot.
 #[derive(Debug)]
