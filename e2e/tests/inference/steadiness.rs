@@ -129,7 +129,6 @@ async fn two_thousand_streams_are_served_at_once() -> Result<()> {
     for _ in 0..40 {
         streams.extend(try_join_all((0..50).map(|_| begin())).await?);
     }
-
     assert_eq!(pool.picker.open(), 2000);
     // Each of them goes on, and a short request is served beside them.
     let on = try_join_all(streams.iter_mut().map(async |(_, body)| {
