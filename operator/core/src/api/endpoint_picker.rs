@@ -74,7 +74,8 @@ pub struct EndpointPickerSpec {
     /// knows; apiVersion and kind are added where absent. Default: scores for short queues, free KV cache and cached
     /// prefixes, with up to three endpoints to fall back on, which suits vLLM.
     /// Inference extension: <https://gateway-api-inference-extension.sigs.k8s.io/guides/epp-configuration/config-text/>.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    // A schema of one's own is required unless there is a default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub configuration: Option<Value>,
 
