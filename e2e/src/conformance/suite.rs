@@ -88,7 +88,8 @@ impl Suite {
     /// Flags of its own.
     pub(super) fn flags(self) -> &'static [&'static str] {
         match self {
-            Self::Gateway => &[],
+            // Side by side, its tests have more Gateways than a small node has room for.
+            Self::Gateway => &["--disable-parallel-tests"],
             // It is of an older Gateway API than the cluster's.
             Self::Inference => &["--allow-crds-mismatch"],
         }
@@ -109,7 +110,7 @@ impl Suite {
             Self::Gateway => ("sigs.k8s.io/gateway-api/conformance", echo(go)?),
             Self::Inference => (
                 "sigs.k8s.io/gateway-api-inference-extension/conformance",
-                program(Program::Echo)?,
+                Program::Echo.image()?,
             ),
         };
         let names = self.images(go, module)?;
@@ -119,7 +120,7 @@ impl Suite {
             .collect();
         if self == Self::Inference {
             let picker = match picker {
-                Picker::Light => program(Program::LightPicker)?,
+                Picker::Light => Program::LightPicker.image()?,
                 Picker::Full => {
                     watch_all(go, cluster, folder)?;
                     full_picker()?
@@ -149,12 +150,6 @@ impl Suite {
     }
 }
 
-/// An image of nothing but a program.
-fn program(program: Program) -> Result<Image> {
-    let path = format!("/usr/bin/{}", program.name());
-    Image::new(&format!("{}:dev", program.name()), &path).file(&path, &program.get()?)
-}
-
 /// The full picker such that it takes the small one's arguments, and obeys the header that the suite's requests have.
 fn full_picker() -> Result<Image> {
     let arguments = [
@@ -163,7 +158,8 @@ fn full_picker() -> Result<Image> {
         "--metrics-endpoint-auth=false",
         "--tracing=false",
     ];
-    Ok(program(Program::FullPicker)?
+    Ok(Program::FullPicker
+        .image()?
         .arguments(&arguments)
         .variable("POD_NAME", "picker"))
 }

@@ -8,7 +8,12 @@ use std::{
 use anyhow::{Context, Result};
 use sha2::{Digest as _, Sha256};
 
-use crate::{command::run, go::Go, image::hexadecimal, workspace};
+use crate::{
+    command::run,
+    go::Go,
+    image::{Image, hexadecimal},
+    workspace,
+};
 
 /// Holds the Go modules. Each is of its own because they need different versions of Kubernetes' libraries.
 const MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/inference");
@@ -65,6 +70,12 @@ impl Program {
                 .with_context(|| format!("cannot rename {} to {}", draft.display(), program.display()))?;
         }
         Ok(program)
+    }
+
+    /// An image of nothing but the executable, such as `flotilla.test/epp:dev`.
+    pub fn image(self) -> Result<Image> {
+        let path = format!("/usr/bin/{}", self.name());
+        Image::new(&format!("{}:dev", self.name()), &path).file(&path, &self.get()?)
     }
 
     fn package(self) -> &'static str {
