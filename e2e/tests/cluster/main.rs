@@ -8,6 +8,7 @@
 mod disruption;
 mod harness;
 mod hostile;
+mod inference;
 mod isolation;
 mod lifecycle;
 mod replicas;
