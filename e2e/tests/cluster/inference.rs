@@ -101,13 +101,17 @@ async fn a_pool_with_a_picker_of_ours_streams_within_a_minute() -> Result<()> {
         for told in ["Accepted", "ResolvedRefs"] {
             assert_eq!(condition(parent, told)["status"], "True", "{told}: {pool}");
         }
-        for object in [
-            "endpointpicker/tide-picker",
-            "inferencepool/tide",
-            "httproute/tide",
+        for (object, story) in [
+            ("endpointpicker/tide-picker", "1 of 1 pods pick."),
+            (
+                "inferencepool/tide",
+                "asked over TLS with a certificate that is verified.",
+            ),
+            ("httproute/tide", "All references lead to a backend."),
         ] {
             let own = format!("--namespace={}", setting.namespace);
-            println!("{}", setting.cluster.kubectl(&[&own, "describe", object])?);
+            let said = setting.cluster.kubectl(&[&own, "describe", object])?;
+            assert!(said.contains(story), "{said}");
         }
         Ok(())
     })
