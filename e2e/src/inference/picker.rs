@@ -52,8 +52,11 @@ use tokio::{
     sync::mpsc,
     task::JoinSet,
 };
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Request, Response, Status, Streaming, transport::Server};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Server, server::TcpIncoming},
+};
 
 /// Where a picker names its choice, in the metadata's namespace `envoy.lb` and in a header.
 pub const DESTINATION: &str = "x-gateway-destination-endpoint";
@@ -145,11 +148,11 @@ impl Picker {
             script: Arc::clone(&script),
             counts: Arc::clone(&counts),
         };
-        let server = Server::builder()
-            .tcp_nodelay(true)
-            .initial_connection_window_size(WINDOW);
-        let server = { server }.add_service(ExternalProcessorServer::new(scripted));
-        let serving = server.serve_with_incoming(TcpListenerStream::new(listener));
+        let mut server = Server::builder().initial_connection_window_size(WINDOW);
+        let server = server.add_service(ExternalProcessorServer::new(scripted));
+        // The builder's own setting is for sockets that it opens itself.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let serving = server.serve_with_incoming(incoming);
         runtime.spawn(async { drop(serving.await) });
         Ok(Self {
             address,
