@@ -132,13 +132,21 @@ impl Picker {
         Script: Fn(Exchange) -> Ends + Send + Sync + 'static,
         Ends: Future<Output = Result<(), Status>> + Send + 'static,
     {
+        // Before there is a runtime, which an error could not drop in here.
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.with_context(|| format!("a picker cannot listen at {address}"))?;
+        let listener = listener
+            .into_std()
+            .context("a listening socket can change its runtime")?;
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .context("there is no runtime for a picker")?;
-        let listener = runtime.spawn(TcpListener::bind(address)).await?;
-        let listener = listener.with_context(|| format!("a picker cannot listen at {address}"))?;
+        let listener = {
+            let _in_runtime = runtime.enter();
+            TcpListener::from_std(listener).expect("a listening socket can be polled")
+        };
         let address = listener
             .local_addr()
             .context("a listening socket has an address")?;
