@@ -125,12 +125,15 @@ impl Node {
         let log = fresh(&logs())?.join("init.log");
         let log = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
         cgroups::create()?;
+        let program = folder().join("xtask");
+        // Of this very program: what is at its path may be a newer one by now, or be replaced while the node runs.
+        fs::copy("/proc/self/exe", &program).context("cannot copy this program")?;
         // A session of its own, so that the node outlives the terminal.
         let mut command = Command::new("setsid");
         command.arg("unshare");
         command.args("--net --mount --pid --fork --kill-child --mount-proc".split(' '));
         command
-            .arg(env::current_exe().context("cannot find out which program this is")?)
+            .arg(program)
             .args(INIT)
             .env("PATH", path(&programs.bin())?)
             .stdin(Stdio::null())
