@@ -144,7 +144,6 @@ async fn no_request_fails_while_the_supervisor_is_killed() -> Result<()> {
 async fn no_request_fails_while_every_certificate_is_rotated() -> Result<()> {
     alone("certificates", async |setting: &Setting| {
         setting.echo(2).await?;
-        let secrets = setting.namespace(Kind::SECRET);
         let [old, new] = [(); 2].map(|()| Certificate::self_signed(&["shop.example"]));
         setting.apply(&old.secret(&setting.namespace, "shop")).await?;
         setting
@@ -169,7 +168,6 @@ spec:
 
         let load = Load::new(target.clone(), Request::get("/").host("shop.example"));
         let loads = [load.clone().start(), load.without_keep_alive().start()];
-        secrets.delete("shop").await?;
         setting.apply(&new.secret(&setting.namespace, "shop")).await?;
         let rotated = Instant::now();
         // All authorities at once, as after a theft: the operators make another, and agents hear of it.
