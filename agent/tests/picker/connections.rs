@@ -1,10 +1,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use agent::proxy::{
-    picker::{
-        ask::{Failure, Refused},
-        message::ProcessingRequest,
-    },
+    picker::{ask::Failure, message::ProcessingRequest},
     settings::Settings,
 };
 use proto::fleet;
@@ -21,10 +18,7 @@ async fn is_asked(proxy: &Proxy, picker: &mut Picker) {
 
 /// What made asking fail.
 async fn failure(proxy: &Proxy) -> Failure {
-    match soon(proxy.ask(get())).await {
-        Err(Refused::Failed { failure, .. }) => failure,
-        other => panic!("{other:?} in place of a failure"),
-    }
+    proxy.failed(get(), async {}).await.0
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod connections;
+mod patience;
 mod request;
 mod response;
 mod setting;

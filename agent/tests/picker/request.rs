@@ -12,14 +12,13 @@ use http_body_util::BodyExt as _;
 use tonic::Status;
 
 use crate::setting::{
-    ENDPOINT, chosen, chunks, data, full, get, headers, post, refusal, run, streamed, text, together, value,
-    with_picker,
+    ENDPOINT, chosen, chunks, data, full, get, headers, post, refusal, streamed, text, together, value,
+    with_picker, with_settings,
 };
 
 #[test]
 fn the_body_is_shown_while_it_arrives() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let (sender, body) = chunks();
         sender.send(data("one ")).unwrap();
         let script = async {
@@ -44,8 +43,7 @@ fn the_body_is_shown_while_it_arrives() {
 
 #[test]
 fn pseudo_headers_request_id_and_trace_are_shown() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let mut request = post(full("body"));
         request
             .headers_mut()
@@ -77,8 +75,7 @@ fn pseudo_headers_request_id_and_trace_are_shown() {
 
 #[test]
 fn long_bodies_are_cut_into_chunks_that_every_picker_takes() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let body = Bytes::from(vec![b'x'; 3 * LONGEST_CHUNK + 1]);
         let script = async {
             let mut call = picker.call().await;
@@ -104,8 +101,7 @@ fn long_bodies_are_cut_into_chunks_that_every_picker_takes() {
 
 #[test]
 fn a_body_that_turns_out_empty_is_none() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let (sender, body) = chunks();
         let script = async {
             drop(sender);
@@ -121,8 +117,7 @@ fn a_body_that_turns_out_empty_is_none() {
 
 #[test]
 fn headers_and_body_go_on_as_the_picker_wants_them() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let mut request = post(full("old"));
         request.headers_mut().insert("content-length", 3.into());
         request.headers_mut().insert("x-model", "a".parse().unwrap());
@@ -149,8 +144,7 @@ fn headers_and_body_go_on_as_the_picker_wants_them() {
 
 #[test]
 fn trailers_of_requests_go_on_untouched() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let (sender, body) = chunks();
         sender.send(data("body")).unwrap();
         let trailers = [(
@@ -170,8 +164,7 @@ fn trailers_of_requests_go_on_untouched() {
 
 #[test]
 fn a_refusal_is_the_answer_though_the_body_has_not_ended() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let (sender, body) = chunks();
         sender.send(data("endless")).unwrap();
         let script = async {
@@ -193,11 +186,11 @@ fn a_refusal_is_the_answer_though_the_body_has_not_ended() {
 
 #[test]
 fn a_body_that_is_too_long_is_not_kept() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings {
-            request_buffer: 10,
-            ..Settings::default()
-        });
+    let settings = Settings {
+        request_buffer: 10,
+        ..Settings::default()
+    };
+    with_settings(settings, async |proxy, mut picker| {
         let script = async {
             let mut call = picker.call().await;
             assert!(call.is_broken_off().await);
@@ -209,8 +202,7 @@ fn a_body_that_is_too_long_is_not_kept() {
 
 #[test]
 fn a_request_whose_picker_fails_is_whole() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let (sender, body) = chunks();
         sender.send(data("one ")).unwrap();
         let script = async {
@@ -220,10 +212,7 @@ fn a_request_whose_picker_fails_is_whole() {
             call.answer(Response::RequestBody(streamed("another", false)));
             call.fail(Status::internal("no pods"));
         };
-        let (asked, ()) = together(proxy.ask(post(body)), script).await;
-        let Err(Refused::Failed { failure, request }) = asked else {
-            panic!("not failed");
-        };
+        let (failure, request) = proxy.failed(post(body), script).await;
         assert!(matches!(failure, Failure::Call { .. }), "{failure:?}");
         sender.send(data("two")).unwrap();
         drop(sender);
@@ -233,31 +222,24 @@ fn a_request_whose_picker_fails_is_whole() {
 
 #[test]
 fn strangers_are_no_choice() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let script = async {
             let mut call = picker.call().await;
             call.headers().await;
             call.answer(chosen("10.9.9.9:1,example.com:80"));
         };
-        let (asked, ()) = together(proxy.ask(get()), script).await;
-        assert!(matches!(
-            asked,
-            Err(Refused::Failed {
-                failure: Failure::Strangers(_),
-                ..
-            })
-        ));
+        let (failure, _) = proxy.failed(get(), script).await;
+        assert!(matches!(failure, Failure::Strangers(_)), "{failure:?}");
     });
 }
 
 #[test]
 fn a_picker_that_takes_too_long_has_failed() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings {
-            picker_timeout: Duration::from_millis(50),
-            ..Settings::default()
-        });
+    let settings = Settings {
+        picker_timeout: Duration::from_millis(50),
+        ..Settings::default()
+    };
+    with_settings(settings, async |proxy, mut picker| {
         let (sender, body) = chunks();
         sender.send(data("body")).unwrap();
         let script = async {
@@ -270,21 +252,14 @@ fn a_picker_that_takes_too_long_has_failed() {
             drop(sender);
             assert!(call.is_broken_off().await);
         };
-        let (asked, ()) = together(proxy.ask(post(body)), script).await;
-        assert!(matches!(
-            asked,
-            Err(Refused::Failed {
-                failure: Failure::Timeout,
-                ..
-            })
-        ));
+        let (failure, _) = proxy.failed(post(body), script).await;
+        assert!(matches!(failure, Failure::Timeout), "{failure:?}");
     });
 }
 
 #[test]
 fn a_call_that_breaks_before_any_answer_is_made_once_more() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let script = async {
             let mut call = picker.call().await;
             call.headers().await;
@@ -298,29 +273,21 @@ fn a_call_that_breaks_before_any_answer_is_made_once_more() {
 
 #[test]
 fn a_call_that_breaks_after_an_answer_is_not_made_again() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let script = async {
             let mut call = picker.call().await;
             call.headers().await;
             call.answer(chosen(ENDPOINT));
             call.fail(Status::unavailable("stopping"));
         };
-        let (asked, ()) = together(proxy.ask(post(full("body"))), script).await;
-        assert!(matches!(
-            asked,
-            Err(Refused::Failed {
-                failure: Failure::Call { .. },
-                ..
-            })
-        ));
+        let (failure, _) = proxy.failed(post(full("body")), script).await;
+        assert!(matches!(failure, Failure::Call { .. }), "{failure:?}");
     });
 }
 
 #[test]
 fn a_picker_hears_that_the_client_has_left() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let call = async {
             let mut call = picker.call().await;
             call.headers().await;

@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agent::proxy::{
     picker::{
@@ -15,8 +15,8 @@ use http_body::Frame;
 use http_body_util::BodyExt as _;
 
 use crate::setting::{
-    Body, Call, ENDPOINT, Picker, Proxy, chunks, cut, data, empty, full, get, headers, next, refusal, run,
-    soon, streamed, together, with_picker,
+    Body, Call, ENDPOINT, Picker, Proxy, chunks, cut, data, empty, full, get, headers, next, refusal, soon,
+    streamed, together, with_picker, with_settings,
 };
 
 fn response(body: Body) -> http::Response<Body> {
@@ -49,8 +49,7 @@ async fn taken(proxy: &Proxy, picker: &mut Picker, response: http::Response<Body
 
 #[test]
 fn the_picker_hears_who_served_and_changes_the_head() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let script = async |mut call: Call| {
             let message = call.next().await.unwrap();
             let metadata = message.metadata_context.unwrap().filter_metadata;
@@ -81,8 +80,7 @@ fn the_picker_hears_who_served_and_changes_the_head() {
 
 #[test]
 fn tokens_pass_one_by_one_and_the_call_ends_in_good_order() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let (sender, body) = chunks();
         let (mut body, mut call) = taken(&proxy, &mut picker, response(body)).await;
         for token in ["one", "two", "three"] {
@@ -108,8 +106,7 @@ fn tokens_pass_one_by_one_and_the_call_ends_in_good_order() {
 
 #[test]
 fn a_response_ends_though_the_picker_never_says_so() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let (body, mut call) = taken(&proxy, &mut picker, response(full("a token"))).await;
         let script = async {
             while call.next().await.is_some() {
@@ -123,8 +120,7 @@ fn a_response_ends_though_the_picker_never_says_so() {
 
 #[test]
 fn a_response_completes_when_the_picker_dies() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let (sender, body) = chunks();
         let (mut body, mut call) = taken(&proxy, &mut picker, response(body)).await;
         for token in ["one ", "two ", "three "] {
@@ -146,8 +142,7 @@ fn a_response_completes_when_the_picker_dies() {
 
 #[test]
 fn a_picker_that_leaves_in_good_order_is_not_missed() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let (responded, ()) = proxy
             .responded(&mut picker, response(full("a token")), async |call| drop(call))
             .await;
@@ -161,43 +156,13 @@ fn a_picker_that_leaves_in_good_order_is_not_missed() {
 }
 
 #[test]
-fn a_picker_that_says_nothing_is_waited_for_once() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
-        let begun = Instant::now();
-        let (responded, _call) = proxy
-            .responded(&mut picker, response(full("a token")), async |call| call)
-            .await;
-        assert_eq!(
-            soon(passing(responded).into_body().collect())
-                .await
-                .unwrap()
-                .to_bytes(),
-            "a token"
-        );
-        assert!(begun.elapsed() < Duration::from_secs(5));
-    });
-}
-
-#[test]
-fn tokens_do_not_wait_for_a_picker_that_hangs() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
-        let (sender, body) = chunks();
-        let (mut body, _call) = taken(&proxy, &mut picker, response(body)).await;
-        sender.send(data("token")).unwrap();
-        assert_eq!(next(&mut body).await, "token");
-    });
-}
-
-#[test]
 fn a_picker_may_keep_a_response_to_its_end() {
-    run(async {
-        const CHUNKS: usize = 100;
-        let (proxy, mut picker) = with_picker(Settings {
-            response_buffer: 10,
-            ..Settings::default()
-        });
+    const CHUNKS: usize = 100;
+    let settings = Settings {
+        response_buffer: 10,
+        ..Settings::default()
+    };
+    with_settings(settings, async |proxy, mut picker| {
         let (sender, body) = chunks();
         for _ in 0..CHUNKS {
             sender.send(data("0123456789")).unwrap();
@@ -230,8 +195,7 @@ fn a_picker_may_keep_a_response_to_its_end() {
 
 #[test]
 fn trailers_pass_through_the_picker() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let (sender, body) = chunks();
         sender.send(data("message")).unwrap();
         let trailers = [(
@@ -264,8 +228,7 @@ fn trailers_pass_through_the_picker() {
 
 #[test]
 fn a_refusal_before_the_head_has_passed_is_the_answer() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let script = async |mut call: Call| {
             call.headers().await;
             call.answer(refusal());
@@ -279,8 +242,7 @@ fn a_refusal_before_the_head_has_passed_is_the_answer() {
 
 #[test]
 fn a_refusal_in_the_middle_breaks_off_the_response() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let (_sender, body) = chunks();
         let (mut body, call) = taken(&proxy, &mut picker, response(body)).await;
         call.answer(refusal());
@@ -290,8 +252,7 @@ fn a_refusal_in_the_middle_breaks_off_the_response() {
 
 #[test]
 fn a_response_that_the_endpoint_cuts_is_cut_for_the_client() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let (mut body, mut call) = taken(&proxy, &mut picker, response(cut("half a tok"))).await;
         let script = async {
             let HttpBody { body, end_of_stream } = call.body().await;
@@ -315,8 +276,7 @@ fn a_response_that_the_endpoint_cuts_is_cut_for_the_client() {
 
 #[test]
 fn a_response_without_a_body_ends_with_its_head() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let script = async |mut call: Call| {
             assert!(call.headers().await.end_of_stream);
             call.answer(Response::ResponseHeaders(headers(&[])));
@@ -332,11 +292,11 @@ fn a_response_without_a_body_ends_with_its_head() {
 
 #[test]
 fn a_response_that_nobody_answers_for_is_no_longer_read() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings {
-            response_buffer: 10,
-            ..Settings::default()
-        });
+    let settings = Settings {
+        response_buffer: 10,
+        ..Settings::default()
+    };
+    with_settings(settings, async |proxy, mut picker| {
         let (sender, body) = chunks();
         let (mut body, mut call) = taken(&proxy, &mut picker, response(body)).await;
         for _ in 0..5 {
@@ -367,8 +327,7 @@ fn a_response_that_nobody_answers_for_is_no_longer_read() {
 
 #[test]
 fn an_exchange_lasts_as_long_as_the_connection_that_left_http() {
-    run(async {
-        let (proxy, mut picker) = with_picker(Settings::default());
+    with_picker(async |proxy, mut picker| {
         let script = async {
             let mut call = picker.call().await;
             call.choose().await;
@@ -395,9 +354,8 @@ fn an_exchange_lasts_as_long_as_the_connection_that_left_http() {
 
 #[test]
 fn clients_that_leave_in_the_middle_break_no_connection() {
-    run(async {
-        const CLIENTS: usize = 1500;
-        let (proxy, mut picker) = with_picker(Settings::default());
+    const CLIENTS: usize = 1500;
+    with_picker(async |proxy, mut picker| {
         for _ in 0..CLIENTS {
             let (_sender, body) = chunks();
             let (body, mut call) = taken(&proxy, &mut picker, response(body)).await;

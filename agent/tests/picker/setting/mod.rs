@@ -12,7 +12,7 @@ use tokio::{task::LocalSet, time::timeout};
 pub use answer::{chosen, headers, refusal, streamed, value};
 pub use message::{Body, chunks, cut, data, empty, full, get, next, post, text};
 pub use picker::{Call, Listening, Picker};
-pub use proxy::{Proxy, picker, with_picker};
+pub use proxy::{Proxy, picker, with_picker, with_settings};
 
 /// Far longer than anything takes that is to happen.
 const LONG: Duration = Duration::from_secs(20);

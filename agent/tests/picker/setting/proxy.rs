@@ -5,8 +5,9 @@ use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use agent::proxy::{
     picker::{
         Pickers,
-        ask::{Asked, Chosen, Question, Refused, ask},
+        ask::{Asked, Chosen, Failure, Question, Refused, ask},
         connections::Connections,
+        held::Held,
         respond::Responded,
     },
     settings::Settings,
@@ -14,7 +15,7 @@ use agent::proxy::{
 };
 use proto::fleet;
 
-use super::{Body, Call, ENDPOINT, Picker, get, together};
+use super::{Body, Call, ENDPOINT, Picker, get, run, together};
 
 /// The proxy's side.
 pub struct Proxy {
@@ -64,6 +65,18 @@ impl Proxy {
         }
     }
 
+    /// What asking fails with, and the request as it is then, with what the picker does meanwhile.
+    pub async fn failed(
+        &self,
+        request: http::Request<Body>,
+        picker: impl Future<Output = ()>,
+    ) -> (Failure, http::Request<Held<Body>>) {
+        match together(self.ask(request), picker).await.0 {
+            Err(Refused::Failed { failure, request }) => (failure, *request),
+            other => panic!("{other:?} in place of a failure"),
+        }
+    }
+
     /// The response to a request without a body, with what the picker does until the head has passed.
     pub async fn responded<P>(
         &self,
@@ -85,10 +98,18 @@ impl Proxy {
     }
 }
 
-/// A proxy and the one pod of its picker.
-pub fn with_picker(settings: Settings) -> (Proxy, Picker) {
-    let picker = Picker::start();
-    (Proxy::with(settings, &[picker.address], None), picker)
+/// Runs a test with a proxy and the one pod of its picker.
+pub fn with_picker(test: impl AsyncFnOnce(Proxy, Picker)) {
+    with_settings(Settings::default(), test);
+}
+
+/// The same, with times and sizes of its own.
+pub fn with_settings(settings: Settings, test: impl AsyncFnOnce(Proxy, Picker)) {
+    run(async {
+        let picker = Picker::start();
+        let proxy = Proxy::with(settings, &[picker.address], None);
+        test(proxy, picker).await;
+    });
 }
 
 /// A picker of these pods.
