@@ -8,8 +8,8 @@
 
 mod backoff;
 mod kind;
+mod object;
 mod on_demand;
-mod pods;
 mod prune;
 
 use std::{collections::BTreeSet, sync::Arc};

@@ -3,23 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    marker::PhantomData,
-    pin::pin,
     sync::Arc,
 };
 
-use futures::StreamExt as _;
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::core::v1::{ConfigMap, Secret},
-};
-use kube::{
-    Api,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{Event, watch_object},
-    },
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use operator_core::{object::ObjectKey, outcome::Needs};
 use parking_lot::Mutex;
 use tokio::{
@@ -27,34 +14,34 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use super::{
-    Sink,
-    backoff::Doubling,
-    pods::{PodWatches, pods_of},
-    prune::prune,
-};
-use crate::source::{
-    kinds::{ObjectId, Stored},
-    names::NameRule,
-};
+use super::{Sink, kind, object};
+use crate::source::kinds::Stored as _;
 
 /// Asks for objects, and tells whether they have been looked for.
 #[derive(Clone)]
 pub struct OnDemand {
     needs: watch::Sender<Needs>,
-    /// Those that were looked for, whether they were found or not.
     known: Known,
 }
 
-pub(super) type Known = Arc<Mutex<BTreeSet<ObjectId>>>;
+/// What has been looked for, whether it was found or not.
+type Known = Arc<Mutex<BTreeSet<Subject>>>;
 
-/// The watches of one kind, each with what ends it.
-struct Watches<K> {
+/// What one watch is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Secret(ObjectKey),
+    ConfigMap(ObjectKey),
+    /// All pods of a namespace.
+    Pods(String),
+}
+
+/// The watches that run, each with what ends it.
+struct Watches {
     sink: Sink,
     known: Known,
     running: JoinSet<()>,
-    watched: BTreeMap<ObjectKey, AbortHandle>,
-    kind: PhantomData<K>,
+    watched: BTreeMap<Subject, AbortHandle>,
 }
 
 impl OnDemand {
@@ -63,20 +50,12 @@ impl OnDemand {
             needs: watch::Sender::default(),
             known: Known::default(),
         };
-        let (mut needs, known) = (on_demand.needs.subscribe(), on_demand.known.clone());
+        let mut needs = on_demand.needs.subscribe();
+        let mut watches = Watches::new(sink, on_demand.known.clone());
         tokio::spawn(async move {
-            let mut secrets = Watches::<Secret>::new(sink.clone(), known.clone());
-            let mut config_maps = Watches::<ConfigMap>::new(sink.clone(), known.clone());
-            let mut pods = PodWatches::new(sink, known);
             while needs.changed().await.is_ok() {
-                let Needs {
-                    secrets: needed_secrets,
-                    config_maps: needed_config_maps,
-                    pods: needed_pods,
-                } = needs.borrow_and_update().clone();
-                secrets.watch(&needed_secrets);
-                config_maps.watch(&needed_config_maps);
-                pods.watch(&needed_pods);
+                let needed = subjects(&needs.borrow_and_update());
+                watches.watch(&needed);
             }
         });
         on_demand
@@ -93,111 +72,79 @@ impl OnDemand {
             current.clone_from(needs);
             differs
         });
-        let Needs {
-            secrets,
-            config_maps,
-            pods,
-        } = needs;
-        let secrets = secrets.iter().map(id::<Secret>);
-        let config_maps = config_maps.iter().map(id::<ConfigMap>);
-        let mut all = secrets
-            .chain(config_maps)
-            .chain(pods.iter().map(|namespace| pods_of(namespace)));
-        let known = self.known.lock();
-        all.all(|id| known.contains(&id))
+        self.known.lock().is_superset(&subjects(needs))
     }
 }
 
-fn id<K: Stored>(key: &ObjectKey) -> ObjectId {
-    ObjectId {
-        kind: K::NAME,
-        key: key.clone(),
-    }
+fn subjects(needs: &Needs) -> BTreeSet<Subject> {
+    let Needs {
+        secrets,
+        config_maps,
+        pods,
+    } = needs;
+    let secrets = secrets.iter().cloned().map(Subject::Secret);
+    let config_maps = config_maps.iter().cloned().map(Subject::ConfigMap);
+    let pods = pods.iter().cloned().map(Subject::Pods);
+    secrets.chain(config_maps).chain(pods).collect()
 }
 
-impl<K: Stored<Scope = NamespaceResourceScope> + Default> Watches<K> {
+impl Watches {
     fn new(sink: Sink, known: Known) -> Self {
         Self {
             sink,
             known,
             running: JoinSet::new(),
             watched: BTreeMap::new(),
-            kind: PhantomData,
         }
     }
 
-    /// Watches these objects and no others.
-    fn watch(&mut self, needed: &BTreeSet<ObjectKey>) {
-        self.watched.retain(|key, watch| {
-            let keep = needed.contains(key);
-            if !keep {
-                watch.abort();
-                self.known.lock().remove(&id::<K>(key));
-                put::<K>(&self.sink, key, None);
-            }
-            keep
-        });
-        for key in needed {
-            if !self.watched.contains_key(key) {
-                let watch = watch::<K>(self.sink.clone(), self.known.clone(), key.clone());
-                self.watched.insert(key.clone(), self.running.spawn(watch));
+    /// Watches these and no others.
+    fn watch(&mut self, needed: &BTreeSet<Subject>) {
+        let gone: Vec<_> = self
+            .watched
+            .extract_if(.., |subject, _| !needed.contains(subject))
+            .collect();
+        for (subject, watch) in gone {
+            watch.abort();
+            self.known.lock().remove(&subject);
+            self.forget(&subject);
+        }
+        for subject in needed {
+            if !self.watched.contains_key(subject) {
+                let watch = self.start(subject);
+                self.watched.insert(subject.clone(), watch);
             }
         }
         while self.running.try_join_next().is_some() {}
     }
-}
 
-/// Watches one object for ever.
-async fn watch<K: Stored<Scope = NamespaceResourceScope> + Default>(
-    sink: Sink,
-    known: Known,
-    key: ObjectKey,
-) {
-    let look = || {
-        known.lock().insert(id::<K>(&key));
-        sink.changed.notify_one();
-    };
-    // No object has a name that the API server would not take.
-    if [
-        NameRule::Label.objection(&key.namespace),
-        NameRule::Subdomain.objection(&key.name),
-    ] != [None, None]
-    {
-        return look();
-    }
-    let objects = Api::<K>::namespaced(sink.client.clone(), &key.namespace);
-    let mut changes = pin!(watch_object(objects, &key.name).backoff(Doubling::default()));
-    let mut trouble = None;
-    while let Some(change) = changes.next().await {
-        match change {
-            Ok(object) => {
-                trouble = None;
-                put(&sink, &key, object);
-                look();
-            }
-            // What is stored stays. An object that cannot be read is as good as none: others do not wait for it.
-            Err(error) => {
-                let error = error.to_string();
-                if trouble.as_ref() != Some(&error) {
-                    tracing::warn!(object = %id::<K>(&key), error, "cannot watch");
-                    trouble = Some(error);
-                    look();
-                }
+    /// Starts a watch that lasts for ever. What cannot be read is as good as none: others do not wait for it.
+    fn start(&mut self, subject: &Subject) -> AbortHandle {
+        let (sink, known) = (self.sink.clone(), self.known.clone());
+        let (changed, looked_for) = (sink.changed.clone(), subject.clone());
+        let looked = move || {
+            known.lock().insert(looked_for.clone());
+            changed.notify_one();
+        };
+        match subject.clone() {
+            Subject::Secret(key) => self.running.spawn(object::watch::<Secret>(sink, key, looked)),
+            Subject::ConfigMap(key) => self.running.spawn(object::watch::<ConfigMap>(sink, key, looked)),
+            Subject::Pods(namespace) => {
+                let watch = kind::watch::<Pod>(sink, Some(namespace), move |_| looked());
+                self.running.spawn(watch)
             }
         }
     }
-}
 
-/// Stores an object, or that there is none.
-fn put<K: Stored + Default>(sink: &Sink, key: &ObjectKey, object: Option<K>) {
-    let event = if let Some(mut object) = object {
-        prune(&mut object);
-        Event::Apply(object)
-    } else {
-        let mut gone = K::default();
-        gone.meta_mut().namespace = Some(key.namespace.clone());
-        gone.meta_mut().name = Some(key.name.clone());
-        Event::Delete(gone)
-    };
-    K::writer(&mut sink.writers.lock()).apply_watcher_event(&event);
+    /// Takes what a watch has stored out of the stores.
+    fn forget(&self, subject: &Subject) {
+        match subject {
+            Subject::Secret(key) => object::put::<Secret>(&self.sink, key, None),
+            Subject::ConfigMap(key) => object::put::<ConfigMap>(&self.sink, key, None),
+            Subject::Pods(namespace) => {
+                let mut writers = self.sink.writers.lock();
+                kind::replace(Pod::writer(&mut writers), Some(namespace), Vec::new());
+            }
+        }
+    }
 }

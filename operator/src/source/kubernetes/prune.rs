@@ -43,7 +43,7 @@ fn prune_service(service: &mut Service) {
     });
 }
 
-/// The Service that it belongs to, ports, addresses and whether those are ready are left.
+/// The Service that it belongs to, ports, addresses and whether those are ready or at least serve are left.
 fn prune_slice(slice: &mut EndpointSlice) {
     slice.metadata.annotations = None;
     slice.metadata.owner_references = None;
@@ -52,15 +52,11 @@ fn prune_slice(slice: &mut EndpointSlice) {
         labels.retain(|key, _| key == "kubernetes.io/service-name");
     }
     for endpoint in slice.endpoints.iter_mut().flatten() {
-        let ready = endpoint
-            .conditions
-            .as_ref()
-            .and_then(|conditions| conditions.ready);
         *endpoint = Endpoint {
             addresses: std::mem::take(&mut endpoint.addresses),
-            conditions: ready.map(|ready| EndpointConditions {
-                ready: Some(ready),
-                ..EndpointConditions::default()
+            conditions: endpoint.conditions.take().map(|conditions| EndpointConditions {
+                terminating: None,
+                ..conditions
             }),
             ..Endpoint::default()
         };
@@ -120,7 +116,8 @@ mod tests {
             "addressType": "IPv4",
             "ports": [{"name": "http", "port": 8080}],
             "endpoints": [{
-                "addresses": ["10.0.0.1"], "conditions": {"ready": true, "serving": true}, "nodeName": "node",
+                "addresses": ["10.0.0.1"], "conditions": {"ready": false, "serving": true, "terminating": true},
+                "nodeName": "node",
                 "targetRef": {"kind": "Pod", "name": "shop-1"},
             }],
         }));
@@ -132,7 +129,7 @@ mod tests {
         assert_eq!(slice["metadata"].get("managedFields"), None);
         assert_eq!(
             slice["endpoints"],
-            json!([{"addresses": ["10.0.0.1"], "conditions": {"ready": true}}])
+            json!([{"addresses": ["10.0.0.1"], "conditions": {"ready": false, "serving": true}}])
         );
         assert_eq!(slice["ports"], json!([{"name": "http", "port": 8080}]));
     }
