@@ -46,18 +46,25 @@ impl Cluster {
         self.apply(&workspace::root().join(fleet))
     }
 
-    /// Uninstalls the operator, and waits until its pods are gone. The definitions of its kinds stay.
+    /// Uninstalls the operator with all that [`Self::install`] has made, and waits until its pods are gone. The
+    /// definitions of its kinds stay.
     pub fn uninstall(&self) -> Result<()> {
+        let (_, fleet) = FLEET;
+        self.kubectl(&["delete", "nginxfleet", fleet, "--namespace", NAMESPACE])?;
         let mut command = self.command("helm");
-        command.args([
-            "uninstall",
-            RELEASE,
-            "--wait",
+        output(command.args(["uninstall", RELEASE, "--wait", "--namespace", NAMESPACE]))?;
+        // Helm waits for the Deployment, which is gone before its pods are.
+        let pods = format!("--selector=app.kubernetes.io/name={RELEASE}");
+        self.kubectl(&[
+            "wait",
+            "--for=delete",
+            "pods",
+            &pods,
             "--timeout=2m",
             "--namespace",
             NAMESPACE,
-        ]);
-        output(&mut command).map(drop)
+        ])?;
+        Ok(())
     }
 }
 

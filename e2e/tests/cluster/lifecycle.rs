@@ -135,8 +135,8 @@ async fn nothing_but_definitions_outlives_gateways_and_release() -> Result<()> {
     alone("uninstalled", async |setting: &Setting| {
         setting.gateway("edge").await?;
         setting.delete(Kind::GATEWAY, "edge").await?;
-        for kind in OWNED {
-            // What is in a namespace of another test goes after its pods, of which a picker may take two minutes to end.
+        // What is in a namespace of another test goes after its pods, of which a picker may take two minutes to end.
+        for kind in OWNED.into_iter().chain([Kind::POD]) {
             let gone = async {
                 while !setting.everywhere(kind).list(OURS).await?.is_empty() {
                     tokio::time::sleep(Duration::from_millis(250)).await;
