@@ -12,6 +12,8 @@ use clap::{Parser, Subcommand};
 ///
 /// The agent takes configuration and endpoints from the operator, has NGINX test and serve them, and reports what
 /// NGINX serves. It keeps the last good configuration in its folder and starts from it when the operator is away.
+///
+/// The log goes to standard error; what is logged is up to `$RUST_LOG`, such as `debug` or `info,agent::proxy=debug`.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Args {

@@ -13,6 +13,7 @@ pub struct Settings {
     pub idle_timeout: Duration,
     pub picker_connect_timeout: Duration,
     pub picker_timeout: Duration,
+    pub picker_response_timeout: Duration,
     /// Bytes of a request's body that are kept to send it again.
     pub replay_buffer: usize,
     /// Bytes of a request's body that a picker may look at.
@@ -47,6 +48,7 @@ impl From<ProxySettings> for Settings {
             idle_timeout: time(settings.idle_timeout, Duration::from_mins(5)),
             picker_connect_timeout: time(settings.picker_connect_timeout, Duration::from_secs(2)),
             picker_timeout: time(settings.picker_timeout, Duration::from_mins(1)),
+            picker_response_timeout: time(settings.picker_response_timeout, Duration::from_secs(5)),
             replay_buffer: size(settings.replay_buffer, 1 << 20),
             request_buffer: size(settings.request_buffer, 16 << 20),
             response_buffer: size(settings.response_buffer, 256 << 10),

@@ -47,10 +47,10 @@ async fn take_head(mut call: Call) -> Call {
 #[test]
 fn a_picker_that_says_nothing_is_waited_for_once() {
     with_settings(patient_for(SHORT), async |proxy, mut picker| {
-        let (responded, call) = proxy
+        let (responded, mut call) = proxy
             .responded(&mut picker, events(full("a token")), async |call| call)
             .await;
-        assert!(!call.is_awaited(), "the body would wait for it again");
+        assert!(call.is_broken_off().await, "the body would wait for it again");
         let collected = soon(body(responded).collect()).await.unwrap();
         assert_eq!(collected.to_bytes(), "a token");
     });

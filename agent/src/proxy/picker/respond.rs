@@ -27,25 +27,23 @@ use super::{
 };
 use crate::{causes, proxy::settings::Settings};
 
-/// How long a response waits for a picker that owes an answer. Pickers answer within milliseconds; one that does not has
-/// no say any more.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// An exchange of which the response is to come. Dropping it breaks it off.
 #[derive(Debug)]
 pub struct Consulted {
     exchange: Exchange,
     call: Option<Call>,
-    windows: Windows,
+    limits: Limits,
 }
 
-/// Bytes that may wait for the picker.
+/// How much of a response waits for the picker, and how long.
 #[derive(Clone, Copy, Debug)]
-struct Windows {
-    /// While it has answered nothing: some want to see all of it first.
+struct Limits {
+    /// Bytes, while it has answered nothing: some want to see all of it first.
     silent: usize,
-    /// Once it answers as it is shown.
+    /// Bytes, once it answers as it is shown.
     answering: usize,
+    /// For an answer that it owes. A picker that takes longer has no say any more.
+    patience: Duration,
 }
 
 /// What the client gets.
@@ -78,9 +76,10 @@ impl Consulted {
         Self {
             exchange,
             call,
-            windows: Windows {
+            limits: Limits {
                 silent: settings.request_buffer.max(settings.response_buffer),
                 answering: settings.response_buffer,
+                patience: settings.picker_response_timeout,
             },
         }
     }
@@ -144,7 +143,7 @@ pub struct Passing<B> {
     exchange: Exchange,
     /// None once the picker has no say any more.
     call: Option<Call>,
-    windows: Windows,
+    limits: Limits,
     source: B,
     is_source_ended: bool,
     /// Why the endpoint has ended in the middle, until the client is told.
@@ -165,24 +164,24 @@ where
         let Consulted {
             exchange,
             call,
-            windows,
+            limits,
         } = consulted;
         Self {
             exchange,
             call,
-            windows,
+            limits,
             is_source_ended: source.is_end_stream(),
             source,
             failure: None,
             is_event_stream,
             deadline: None,
-            timer: Box::pin(sleep(PATIENCE)),
+            timer: Box::pin(sleep(limits.patience)),
         }
     }
 
     /// Ready when the picker has said what becomes of the head, or has no say in it.
     fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+        let deadline = self.deadline();
         loop {
             self.hear(context);
             if self.exchange.has_answer() || self.exchange.response().are_headers_answered {
@@ -203,7 +202,7 @@ where
     fn hear(&mut self, context: &mut Context<'_>) {
         while let Some(call) = &mut self.call
             && !self.exchange.has_answer()
-            && self.exchange.response().body.ready() <= self.windows.answering
+            && self.exchange.response().body.ready() <= self.limits.answering
         {
             match call.poll_message(context) {
                 Poll::Ready(Ok(Some(message))) => {
@@ -280,8 +279,15 @@ where
             self.deadline = None;
             return Poll::Pending;
         }
-        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+        let deadline = self.deadline();
         self.poll_deadline(context, deadline)
+    }
+
+    /// When our patience ends, which begins now unless it has begun before.
+    fn deadline(&mut self) -> Instant {
+        *self
+            .deadline
+            .get_or_insert_with(|| Instant::now() + self.limits.patience)
     }
 
     /// Ready at a time. The timer is left as it was while it fires before that: most deadlines are never met.
@@ -301,9 +307,9 @@ where
     fn is_full(&self) -> bool {
         let body = &self.exchange.response().body;
         let window = if body.is_answered() {
-            self.windows.answering
+            self.limits.answering
         } else {
-            self.windows.silent
+            self.limits.silent
         };
         self.call.is_some() && body.unanswered() >= window
     }

@@ -95,6 +95,8 @@ pub struct ProxySettings {
     pub picker_connect: Duration,
     /// For a picker's choice, its own queueing included.
     pub picker: Duration,
+    /// For what a picker makes of a part of a response, before it goes on without it.
+    pub picker_response: Duration,
     /// Bytes of a request's body that are kept to send it again.
     pub replay_buffer: u64,
     /// Bytes of a request's body that a picker may look at.
@@ -111,6 +113,7 @@ impl Default for ProxySettings {
             idle: Duration::from_mins(5),
             picker_connect: Duration::from_secs(2),
             picker: Duration::from_mins(1),
+            picker_response: Duration::from_secs(5),
             replay_buffer: 1 << 20,
             request_buffer: 16 << 20,
             response_buffer: 256 << 10,

@@ -44,6 +44,11 @@ pub struct NginxProxyTimeouts {
     /// For an endpoint picker's choice, the time that a request waits in its queue included. Default: 60s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub picker: Option<Duration>,
+
+    /// For what an endpoint picker makes of a part of a response that the client waits for; after that the response goes on
+    /// without it. Default: 5s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub picker_response: Option<Duration>,
 }
 
 /// How much of a body the proxy holds for one request, each in bytes or as a quantity such as `8Mi`.
@@ -68,7 +73,8 @@ field_by_field!(NginxProxyTimeouts {
     first_byte,
     idle,
     picker_connect,
-    picker
+    picker,
+    picker_response
 });
 field_by_field!(NginxProxyBuffers {
     replay,

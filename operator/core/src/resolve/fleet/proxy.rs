@@ -16,6 +16,7 @@ pub(super) fn settings(check: &mut Check, proxy: &NginxProxy) -> ProxySettings {
                 idle,
                 picker_connect,
                 picker,
+                picker_response,
             },
         buffers: NginxProxyBuffers {
             replay,
@@ -28,12 +29,13 @@ pub(super) fn settings(check: &mut Check, proxy: &NginxProxy) -> ProxySettings {
         let timeout = check.positive_duration(field, timeout.as_ref());
         timeout.unwrap_or(default)
     };
-    let [connect, first_byte, idle, picker_connect, picker] = [
+    let [connect, first_byte, idle, picker_connect, picker, picker_response] = [
         time("timeouts.connect", connect, default.connect),
         time("timeouts.firstByte", first_byte, default.first_byte),
         time("timeouts.idle", idle, default.idle),
         time("timeouts.pickerConnect", picker_connect, default.picker_connect),
         time("timeouts.picker", picker, default.picker),
+        time("timeouts.pickerResponse", picker_response, default.picker_response),
     ];
     let mut size = |field, size: &Option<ByteSize>, default| {
         let remedy = "a number of bytes above 0, or a quantity such as 8Mi";
@@ -49,6 +51,7 @@ pub(super) fn settings(check: &mut Check, proxy: &NginxProxy) -> ProxySettings {
         idle,
         picker_connect,
         picker,
+        picker_response,
         replay_buffer: size("buffers.replay", replay, default.replay_buffer),
         request_buffer: size("buffers.request", request, default.request_buffer),
         response_buffer: size("buffers.response", response, default.response_buffer),
@@ -72,7 +75,7 @@ mod tests {
     fn every_setting_is_taken_over() {
         let (settings, problems) = read(
             "
-            timeouts: {connect: 1s, firstByte: 2s, idle: 3s, pickerConnect: 4s, picker: 5s}
+            timeouts: {connect: 1s, firstByte: 2s, idle: 3s, pickerConnect: 4s, picker: 5s, pickerResponse: 6s}
             buffers: {replay: 1, request: 2Ki, response: 3Ki}",
         );
         let wanted = ProxySettings {
@@ -81,6 +84,7 @@ mod tests {
             idle: Duration::from_secs(3),
             picker_connect: Duration::from_secs(4),
             picker: Duration::from_secs(5),
+            picker_response: Duration::from_secs(6),
             replay_buffer: 1,
             request_buffer: 2 << 10,
             response_buffer: 3 << 10,
