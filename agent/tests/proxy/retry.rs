@@ -2,7 +2,7 @@
 
 use proto::fleet::{Leg, ProxySettings, Retry};
 
-use crate::setting::{Endpoint, Setting, nowhere, one_endpoint};
+use crate::setting::{Endpoint, Setting, nowhere, one_endpoint, one_endpoint_with};
 
 fn retry(codes: &[u32], attempts: u32) -> Leg {
     Leg {
@@ -96,13 +96,11 @@ async fn failures_of_the_connection_are_retried_where_there_is_a_retry() {
 
 #[tokio::test]
 async fn a_body_larger_than_the_buffer_is_not_sent_again() {
-    let endpoint = Endpoint::listen().await;
     let settings = ProxySettings {
         replay_buffer: 2,
         ..ProxySettings::default()
     };
-    let setting = Setting::with_settings(&[endpoint.address], retry(&[503], 3), settings).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, endpoint) = one_endpoint_with(retry(&[503], 3), settings).await;
     client.post("tea").await;
     let (mut connection, _) = endpoint.request().await;
     assert_eq!(connection.exactly(3).await, b"tea");

@@ -2,18 +2,30 @@
 
 use proto::fleet::{Leg, ProxySettings, Retry};
 
-use crate::setting::{Endpoint, Setting, data, one_endpoint};
+use crate::setting::{Endpoint, Setting, data, one_endpoint, one_endpoint_with};
 
-/// Short enough to wait for, in milliseconds.
-const SHORT: u64 = 100;
+/// Short enough to wait for, and long enough for what a busy machine has to do in it, in milliseconds.
+const SHORT: u64 = 500;
+
+/// A leg whose requests have little time.
+fn short_request() -> Leg {
+    Leg {
+        request_timeout: Some(SHORT),
+        ..Leg::default()
+    }
+}
+
+/// A leg whose tries have little time.
+fn short_try() -> Leg {
+    Leg {
+        backend_request_timeout: Some(SHORT),
+        ..Leg::default()
+    }
+}
 
 #[tokio::test]
 async fn a_request_whose_time_is_over_before_the_response_gets_504() {
-    let leg = Leg {
-        request_timeout: Some(SHORT),
-        ..Leg::default()
-    };
-    let (_setting, mut client, endpoint) = one_endpoint(leg).await;
+    let (_setting, mut client, endpoint) = one_endpoint(short_request()).await;
     client.get("/").await;
     let (mut connection, _) = endpoint.request().await;
     assert_eq!(client.response().await.0.status(), 504);
@@ -22,16 +34,7 @@ async fn a_request_whose_time_is_over_before_the_response_gets_504() {
 
 #[tokio::test]
 async fn a_request_whose_time_is_over_during_the_response_is_cut() {
-    for leg in [
-        Leg {
-            request_timeout: Some(SHORT),
-            ..Leg::default()
-        },
-        Leg {
-            backend_request_timeout: Some(SHORT),
-            ..Leg::default()
-        },
-    ] {
+    for leg in [short_request(), short_try()] {
         let (_setting, mut client, endpoint) = one_endpoint(leg).await;
         client.get("/").await;
         let (mut connection, _) = endpoint.request().await;
@@ -46,11 +49,7 @@ async fn a_request_whose_time_is_over_during_the_response_is_cut() {
 
 #[tokio::test]
 async fn a_response_is_cut_in_time_though_bytes_keep_coming() {
-    let leg = Leg {
-        request_timeout: Some(SHORT),
-        ..Leg::default()
-    };
-    let (_setting, mut client, endpoint) = one_endpoint(leg).await;
+    let (_setting, mut client, endpoint) = one_endpoint(short_request()).await;
     client.get("/").await;
     let (mut connection, _) = endpoint.request().await;
     connection
@@ -68,13 +67,7 @@ async fn a_response_is_cut_in_time_though_bytes_keep_coming() {
 
 #[tokio::test]
 async fn a_try_whose_time_is_over_gets_504_unless_it_is_retried() {
-    let slow = Endpoint::listen().await;
-    let leg = Leg {
-        backend_request_timeout: Some(SHORT),
-        ..Leg::default()
-    };
-    let setting = Setting::with_leg(&[slow.address], leg.clone()).await;
-    let mut client = setting.client().await;
+    let (setting, mut client, _slow) = one_endpoint(short_try()).await;
     client.post("tea").await;
     assert_eq!(client.response().await.0.status(), 504);
 
@@ -83,7 +76,7 @@ async fn a_try_whose_time_is_over_gets_504_unless_it_is_retried() {
             attempts: 1,
             ..Retry::default()
         }),
-        ..leg
+        ..short_try()
     };
     let slow = Endpoint::listen().await;
     setting.put(&data(&[slow.address], leg)).await;
@@ -97,28 +90,24 @@ async fn a_try_whose_time_is_over_gets_504_unless_it_is_retried() {
 
 #[tokio::test]
 async fn silence_before_the_response_gets_504() {
-    let endpoint = Endpoint::listen().await;
     let settings = ProxySettings {
         first_byte_timeout: SHORT,
         ..ProxySettings::default()
     };
-    let setting = Setting::with_settings(&[endpoint.address], Leg::default(), settings).await;
-    let mut client = setting.client().await;
+    let (_setting, mut client, _endpoint) = one_endpoint_with(Leg::default(), settings).await;
     client.get("/").await;
     assert_eq!(client.response().await.0.status(), 504);
 }
 
 #[tokio::test]
 async fn silence_during_a_body_cuts_it() {
-    let endpoint = Endpoint::listen().await;
     let settings = ProxySettings {
         idle_timeout: SHORT,
         ..ProxySettings::default()
     };
-    let setting = Setting::with_settings(&[endpoint.address], Leg::default(), settings).await;
+    let (setting, mut client, endpoint) = one_endpoint_with(Leg::default(), settings).await;
 
     // The response's.
-    let mut client = setting.client().await;
     client.get("/").await;
     let (mut connection, _) = endpoint.request().await;
     connection

@@ -104,8 +104,16 @@ impl Setting {
 
 /// A proxy with one leg to one endpoint, and a client of it.
 pub async fn one_endpoint(leg: fleet::Leg) -> (Setting, Client, Endpoint) {
+    one_endpoint_with(leg, fleet::ProxySettings::default()).await
+}
+
+/// The same, with times and sizes of its own.
+pub async fn one_endpoint_with(
+    leg: fleet::Leg,
+    settings: fleet::ProxySettings,
+) -> (Setting, Client, Endpoint) {
     let endpoint = Endpoint::listen().await;
-    let setting = Setting::with_leg(&[endpoint.address], leg).await;
+    let setting = Setting::with_settings(&[endpoint.address], leg, settings).await;
     let client = setting.client().await;
     (setting, client, endpoint)
 }
