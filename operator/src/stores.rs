@@ -19,7 +19,10 @@ macro_rules! stores {
         /// The reading side, one store per kind.
         #[derive(Clone)]
         pub struct Stores {
-            $( $field: Store<$type>, )*
+            $(
+                #[doc = concat!("Of every ", $kind, ".")]
+                pub(crate) $field: Store<$type>,
+            )*
             together: Arc<Mutex<()>>,
         }
 

@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use kube::Client;
 use operator_core::{infra::Cluster, object::ObjectKey, options::Options};
 use tokio::{
     net::TcpListener,
@@ -19,7 +18,7 @@ use crate::{
     fleet::{self, Relay, Reviews},
     infrastructure::{
         decline_pickers,
-        kubernetes::{Gateways, Pickers},
+        kubernetes::{Gateways, Pickers, Site},
     },
     leader::Election,
     metrics::Metrics,
@@ -94,15 +93,13 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         bind(*listen).await?,
         certificates.server_config()?,
     ));
-    run_infrastructure(
-        &args,
-        &client,
-        &certificates,
-        &election,
-        &publications,
-        &observations,
-        &metrics,
-    );
+    let site = Site {
+        client: client.clone(),
+        namespaces: watch_namespaces.clone(),
+        leads: election.leads.clone(),
+        stores: stores.clone(),
+    };
+    run_infrastructure(&args, site, &certificates, &publications, &observations, &metrics);
 
     // Statuses and what is said of it all.
     let author = status::Author {
@@ -154,9 +151,8 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
 /// Has the cluster run gateways, and endpoint pickers or says why it does not.
 fn run_infrastructure(
     args: &Operator,
-    client: &Client,
+    site: Site,
     certificates: &Certificates,
-    election: &Election,
     publications: &Publications,
     observations: &Observations,
     metrics: &Arc<Metrics>,
@@ -164,11 +160,9 @@ fn run_infrastructure(
     let cluster = cluster(args);
     if args.endpoint_pickers {
         let pickers = Pickers::new(
-            client.clone(),
+            site.clone(),
             cluster.clone(),
-            &args.watch_namespaces,
             certificates.authorities(),
-            election.leads.clone(),
             observations.clone(),
         );
         tokio::spawn(pickers.run(publications.pickers.subscribe()));
@@ -180,11 +174,9 @@ fn run_infrastructure(
         ));
     }
     let gateways = Gateways::new(
-        client.clone(),
+        site,
         cluster,
-        &args.watch_namespaces,
         certificates.bundle(),
-        election.leads.clone(),
         observations.clone(),
         metrics.clone(),
     );

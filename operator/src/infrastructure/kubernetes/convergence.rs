@@ -16,11 +16,12 @@ use serde_json::Value;
 use tokio::{sync::watch, time::sleep};
 
 use super::{
+    Site,
     apply::{Error, apply, delete},
     family::Family,
     owned::Owned,
 };
-use crate::source::ObjectId;
+use crate::{source::ObjectId, stores::Stores};
 
 /// How many owners are worked on at once.
 const AT_ONCE: usize = 8;
@@ -33,6 +34,7 @@ pub(super) struct Convergence {
     client: Client,
     family: Family,
     leads: watch::Receiver<bool>,
+    stores: Stores,
     owned: Owned,
     /// What went wrong with an owner's objects when they were worked on last.
     failures: BTreeMap<ObjectKey, String>,
@@ -51,19 +53,20 @@ type Settled = BTreeMap<ObjectId, (Value, Option<String>)>;
 pub(super) type Objects = BTreeMap<ObjectKey, Vec<Object>>;
 
 impl Convergence {
-    /// Follows what is there of a family, in these namespaces alone if there are any; nothing is changed before
-    /// [`Self::approach`].
-    pub(super) fn new(
-        client: Client,
-        family: Family,
-        namespaces: &[String],
-        leads: watch::Receiver<bool>,
-    ) -> Self {
-        let owned = Owned::follow(&client, &family, namespaces);
+    /// Follows what is there of a family; nothing is changed before [`Self::approach`].
+    pub(super) fn new(site: Site, family: Family) -> Self {
+        let Site {
+            client,
+            namespaces,
+            leads,
+            stores,
+        } = site;
+        let owned = Owned::follow(&client, &family, &namespaces);
         Self {
             client,
             family,
             leads,
+            stores,
             owned,
             failures: BTreeMap::new(),
             settled: Settled::new(),
@@ -105,7 +108,9 @@ impl Convergence {
     }
 
     /// Applies what is not as wanted, and deletes what is ours and not wanted, if it is on us to act.
-    pub(super) async fn approach(&mut self, wanted: Objects) {
+    pub(super) async fn approach(&mut self, mut wanted: Objects) {
+        // The objects of an owner who has just gone vanish one by one: that is no drift to heal.
+        wanted.retain(|owner, _| self.family.exists(&self.stores, owner));
         self.failed = false;
         let owned = self.owned.all().filter(|_| *self.leads.borrow());
         let Some(owned) = owned else { return };

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use kube::{
+    Resource,
+    runtime::reflector::{ObjectRef, Store},
+};
 use operator_core::{
     infra::{Cluster, GATEWAY_NAME_LABEL, KINDS, ObjectKind, PICKER_KINDS, PICKER_LABEL, objects_key},
     object::ObjectKey,
 };
 
-use crate::source::ObjectId;
+use crate::{source::ObjectId, stores::Stores};
 
 /// Which objects of a cluster belong together, and to whom.
 #[derive(Clone, Debug)]
@@ -22,6 +26,8 @@ pub(super) struct Family {
     owner: &'static str,
     /// Namespace and name of all objects of an owner.
     key: fn(&ObjectKey) -> ObjectKey,
+    /// Whether there is such an owner.
+    exists: fn(&Stores, &ObjectKey) -> bool,
 }
 
 impl Family {
@@ -33,6 +39,7 @@ impl Family {
             controller: cluster.controller_label(),
             owner: GATEWAY_NAME_LABEL,
             key: objects_key,
+            exists: |stores, gateway| exists(&stores.gateways, gateway),
         }
     }
 
@@ -44,6 +51,7 @@ impl Family {
             controller: cluster.controller_label(),
             owner: PICKER_LABEL,
             key: ObjectKey::clone,
+            exists: |stores, picker| exists(&stores.endpoint_pickers, picker),
         }
     }
 
@@ -66,6 +74,20 @@ impl Family {
             key: (self.key)(owner),
         }
     }
+
+    /// Whether an owner is there, and is to stay.
+    pub(super) fn exists(&self, stores: &Stores, owner: &ObjectKey) -> bool {
+        (self.exists)(stores, owner)
+    }
+}
+
+fn exists<K>(store: &Store<K>, key: &ObjectKey) -> bool
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let reference = ObjectRef::new(&key.name).within(&key.namespace);
+    let object = store.get(&reference);
+    object.is_some_and(|object| object.meta().deletion_timestamp.is_none())
 }
 
 #[cfg(test)]

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use kube::Client;
 use operator_core::{
-    infra::{Cluster, GatewayInfra, SERVICE, addresses, objects},
+    infra::{Cluster, GatewayInfra, SERVICE, addresses, node_ports, objects},
     object::ObjectKey,
     observed::InfrastructureFailure,
 };
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
+    Site,
     convergence::{Convergence, Objects},
     family::Family,
 };
@@ -27,15 +28,12 @@ pub struct Gateways {
 }
 
 impl Gateways {
-    /// Follows what runs, in these namespaces alone if there are any; nothing is changed before [`Self::run`], nor
-    /// before there are authorities to tell agents.
+    /// Follows what runs; nothing is changed before [`Self::run`], nor before there are authorities to tell agents.
     #[must_use]
     pub fn new(
-        client: Client,
+        site: Site,
         cluster: Cluster,
-        namespaces: &[String],
         authorities: watch::Receiver<String>,
-        leads: watch::Receiver<bool>,
         observations: Observations,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -45,7 +43,7 @@ impl Gateways {
             authorities,
             observations,
             metrics,
-            convergence: Convergence::new(client, family, namespaces, leads),
+            convergence: Convergence::new(site, family),
         }
     }
 
@@ -80,9 +78,11 @@ impl Gateways {
     /// Notes where gateways can be reached, and what keeps them from running.
     fn observe(&self, wanted: &Infrastructure) {
         for (gateway, infra) in wanted {
-            let (addresses, failure) = self.state(gateway, infra);
+            let service = self.convergence.get(gateway, SERVICE);
+            let (addresses, failure) = self.state(gateway, infra, service.as_ref());
             self.observations.note(gateway, |observed| {
                 observed.addresses = addresses;
+                observed.node_ports = service.as_ref().map(node_ports).unwrap_or_default();
                 observed.failure = failure;
             });
         }
@@ -98,11 +98,11 @@ impl Gateways {
         &self,
         gateway: &ObjectKey,
         infra: &GatewayInfra,
+        service: Option<&Value>,
     ) -> (Vec<String>, Option<InfrastructureFailure>) {
-        let (addresses, missing) = match &self.convergence.get(gateway, SERVICE) {
-            Some(service) => addresses(service, &infra.addresses),
-            None => Default::default(),
-        };
+        let (addresses, missing) = service
+            .map(|service| addresses(service, &infra.addresses))
+            .unwrap_or_default();
         let failure = self.convergence.failure(gateway);
         let failure = failure.map(InfrastructureFailure::Other).or_else(|| {
             let address = missing.first()?;

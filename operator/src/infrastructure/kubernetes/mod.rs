@@ -17,5 +17,21 @@ mod gateways;
 mod owned;
 mod pickers;
 
-pub use gateways::Gateways;
-pub use pickers::Pickers;
+use kube::Client;
+use tokio::sync::watch;
+
+pub use self::{gateways::Gateways, pickers::Pickers};
+use crate::stores::Stores;
+
+/// The cluster that objects are made in, and what decides which of them are.
+#[derive(Clone)]
+pub struct Site {
+    /// The API server.
+    pub client: Client,
+    /// Namespaces to make objects in; all if empty.
+    pub namespaces: Vec<String>,
+    /// Whether it is on this operator to act.
+    pub leads: watch::Receiver<bool>,
+    /// Who has objects made. One that goes takes its objects along, which are not made again meanwhile.
+    pub stores: Stores,
+}

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use kube::Client;
 use operator_core::{
     infra::{
         Cluster, DEPLOYMENT, SECRET, ServingCertificate, observed_picker, picker_names, picker_objects,
@@ -17,6 +16,7 @@ use operator_core::{
 use tokio::{sync::watch, time::sleep};
 
 use super::{
+    Site,
     convergence::{Convergence, Objects},
     family::Family,
 };
@@ -41,15 +41,12 @@ pub struct Pickers {
 }
 
 impl Pickers {
-    /// Follows what runs, in these namespaces alone if there are any; nothing is changed before [`Self::run`], nor
-    /// before there are authorities.
+    /// Follows what runs; nothing is changed before [`Self::run`], nor before there are authorities.
     #[must_use]
     pub fn new(
-        client: Client,
+        site: Site,
         cluster: Cluster,
-        namespaces: &[String],
         authorities: watch::Receiver<Authorities>,
-        leads: watch::Receiver<bool>,
         observations: Observations,
     ) -> Self {
         let family = Family::of_pickers(&cluster);
@@ -58,7 +55,7 @@ impl Pickers {
             authorities,
             observations,
             issued: BTreeMap::new(),
-            convergence: Convergence::new(client, family, namespaces, leads),
+            convergence: Convergence::new(site, family),
         }
     }
 

@@ -1,24 +1,42 @@
 use std::sync::Arc;
 
 use axum::http::Method;
+use kube::runtime::watcher::Event;
 use operator_core::{
-    api::NginxFleetSpec,
+    api::{Gateway, NginxFleetSpec},
     infra::{Cluster, GatewayInfra, Provisioning, objects},
 };
 use parking_lot::Mutex;
 use serde_json::json;
 
 use super::*;
-use crate::mock;
+use crate::{mock, stores::Writers};
 
 /// That of gateways, once it acts.
-async fn convergence(client: Client, cluster: &Cluster) -> Convergence {
-    let family = Family::of_gateways(cluster);
-    let mut convergence = Convergence::new(client, family, &[], watch::channel(true).1);
+async fn convergence(client: Client, cluster: &Cluster, writers: &Writers) -> Convergence {
+    let site = Site {
+        client,
+        namespaces: Vec::new(),
+        leads: watch::channel(true).1,
+        stores: writers.stores(),
+    };
+    let mut convergence = Convergence::new(site, Family::of_gateways(cluster));
     while !convergence.acts() {
         convergence.due().await;
     }
     convergence
+}
+
+/// Stores with the Gateway `default/edge`.
+fn writers() -> Writers {
+    let gateway = json!({
+        "metadata": {"namespace": "default", "name": "edge"},
+        "spec": {"gatewayClassName": "flotilla", "listeners": []},
+    });
+    let gateway: Gateway = serde_json::from_value(gateway).unwrap();
+    let mut writers = Writers::default();
+    writers.gateways.apply_watcher_event(&Event::Apply(gateway));
+    writers
 }
 
 /// What is deleted, as paths, when a gateway that runs as a Deployment is to run as a `DaemonSet` of which that many
@@ -53,7 +71,7 @@ async fn deleted(serving: Option<u32>) -> Vec<String> {
         }
     });
     let cluster = Cluster::default();
-    let mut convergence = convergence(client, &cluster).await;
+    let mut convergence = convergence(client, &cluster, &writers()).await;
     let spec: NginxFleetSpec = serde_json::from_value(json!({"workload": {"kind": "DaemonSet"}})).unwrap();
     let infra = GatewayInfra {
         ports: [80].into(),
@@ -94,7 +112,7 @@ async fn what_a_namespace_on_its_way_out_refuses_is_not_tried_again() {
         }
     });
     let cluster = Cluster::default();
-    let mut convergence = convergence(client, &cluster).await;
+    let mut convergence = convergence(client, &cluster, &writers()).await;
     let gateway = ObjectKey::new("default", "edge");
     let infra = |uid: &str| GatewayInfra {
         uid: uid.to_owned(),
@@ -106,4 +124,33 @@ async fn what_a_namespace_on_its_way_out_refuses_is_not_tried_again() {
         assert_eq!(std::mem::take(&mut *attempts.lock()).len(), tried, "{uid}");
         assert_eq!((convergence.failure(&gateway), convergence.failed), (None, false));
     }
+}
+
+#[tokio::test]
+async fn what_goes_with_its_gateway_is_not_made_again() {
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let client = mock::client({
+        let requests = requests.clone();
+        move |asked| {
+            if asked.method == Method::GET {
+                return asked.path.ends_with('s').then(|| mock::list(&[]));
+            }
+            requests.lock().push(asked.path);
+            Some((200, asked.body))
+        }
+    });
+    let cluster = Cluster::default();
+    let mut writers = writers();
+    let mut convergence = convergence(client, &cluster, &writers).await;
+    let edge = ObjectKey::new("default", "edge");
+    let wanted = || Objects::from([(edge.clone(), objects(&edge, &GatewayInfra::default(), &cluster))]);
+    convergence.approach(wanted()).await;
+    assert!(!std::mem::take(&mut *requests.lock()).is_empty());
+    // Nobody has told yet that nothing is wanted any more.
+    let gateway = writers.stores().gateways.state().remove(0);
+    writers
+        .gateways
+        .apply_watcher_event(&Event::Delete((*gateway).clone()));
+    convergence.approach(wanted()).await;
+    assert_eq!(*requests.lock(), [""; 0]);
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::http::Method;
+use kube::runtime::watcher::Event;
 use operator_core::{
     infra::{Cluster, PickerInfra, ServingCertificate, picker_names, picker_objects},
     object::ObjectKey,
@@ -17,8 +18,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::Pickers;
-use crate::{certificates::Authorities, mock, observations::Observations};
+use super::{Pickers, Site};
+use crate::{certificates::Authorities, mock, observations::Observations, stores::Writers};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -116,17 +117,24 @@ impl Setting {
             let _ = tell.send(format!("{} {}", asked.method, asked.path));
             Some((200, asked.body))
         });
-        let namespaces: Vec<String> = namespaces.iter().map(ToString::to_string).collect();
         let observations = Observations::default();
         let authorities = watch::Sender::new(authorities);
         let leads = watch::Sender::new(true);
         let wanted = watch::Sender::new(None);
-        let pickers = Pickers::new(
+        let mut writers = Writers::default();
+        writers.endpoint_pickers.apply_watcher_event(&Event::Apply(
+            serde_json::from_value(json!({"metadata": picker(), "spec": {}})).unwrap(),
+        ));
+        let site = Site {
             client,
+            namespaces: namespaces.iter().map(ToString::to_string).collect(),
+            leads: leads.subscribe(),
+            stores: writers.stores(),
+        };
+        let pickers = Pickers::new(
+            site,
             Cluster::default(),
-            &namespaces,
             authorities.subscribe(),
-            leads.subscribe(),
             observations.clone(),
         );
         tokio::spawn(pickers.run(wanted.subscribe()));
