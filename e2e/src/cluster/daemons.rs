@@ -106,6 +106,7 @@ pub(super) const DAEMONS: [Daemon; 8] = [
             --cluster-cidr=198.18.0.0/20
             --allocate-node-cidrs=false
             --leader-elect=false
+            --horizontal-pod-autoscaler-sync-period=2s
             --kube-api-qps=200
             --kube-api-burst=400
             --bind-address=127.0.0.1",

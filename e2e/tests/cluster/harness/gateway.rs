@@ -39,14 +39,32 @@ impl Setting {
 
     /// Applies a Gateway with a listener for HTTP on port 80.
     pub(crate) async fn apply_gateway(&self, name: &str) -> Result<()> {
+        self.apply_value(manifest(name)).await
+    }
+
+    /// Makes a Gateway that runs as the `NginxFleet` of its name says, and waits until it is programmed.
+    pub(crate) async fn gateway_of_fleet(&self, name: &str, fleet: Value) -> Result<Gateway<'_>> {
+        self.apply_gateway_of_fleet(name, fleet).await?;
+        self.programmed(name).await
+    }
+
+    /// Applies a Gateway that runs as the `NginxFleet` of its name says.
+    pub(crate) async fn apply_gateway_of_fleet(&self, name: &str, fleet: Value) -> Result<()> {
+        self.apply_fleet(name, fleet).await?;
+        let mut gateway = manifest(name);
+        gateway["spec"]["infrastructure"] = json!({
+            "parametersRef": {"group": "flotilla.dev", "kind": "NginxFleet", "name": name},
+        });
+        self.apply_value(gateway).await
+    }
+
+    /// Applies an `NginxFleet` with these settings and no others.
+    pub(crate) async fn apply_fleet(&self, name: &str, settings: Value) -> Result<()> {
         self.apply_value(json!({
-            "apiVersion": "gateway.networking.k8s.io/v1",
-            "kind": "Gateway",
+            "apiVersion": "flotilla.dev/v1alpha1",
+            "kind": "NginxFleet",
             "metadata": {"name": name},
-            "spec": {
-                "gatewayClassName": "flotilla",
-                "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}],
-            },
+            "spec": settings,
         }))
         .await
     }
@@ -188,6 +206,19 @@ impl Gateway<'_> {
         }
         Ok(reloads)
     }
+}
+
+/// A Gateway with a listener for HTTP on port 80.
+pub(crate) fn manifest(name: &str) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": name},
+        "spec": {
+            "gatewayClassName": "flotilla",
+            "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}],
+        },
+    })
 }
 
 /// A route of all requests for a host to the echo Service, by way of a Gateway.

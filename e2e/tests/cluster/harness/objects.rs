@@ -10,7 +10,7 @@ use kube::{
     core::GroupVersionKind,
     runtime::watcher::watch_object,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Setting, in_time};
 
@@ -34,7 +34,9 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
+    pub(crate) const AUTOSCALER: Self = Self::new("autoscaling/v2", "HorizontalPodAutoscaler");
     pub(crate) const CONFIG_MAP: Self = Self::new("v1", "ConfigMap");
+    pub(crate) const DAEMON_SET: Self = Self::new("apps/v1", "DaemonSet");
     pub(crate) const DEFINITION: Self = Self::new("apiextensions.k8s.io/v1", "CustomResourceDefinition");
     pub(crate) const DISRUPTION_BUDGET: Self = Self::new("policy/v1", "PodDisruptionBudget");
     pub(crate) const DEPLOYMENT: Self = Self::new("apps/v1", "Deployment");
@@ -44,6 +46,8 @@ impl Kind {
     pub(crate) const LEASE: Self = Self::new("coordination.k8s.io/v1", "Lease");
     pub(crate) const LISTENER_SET: Self = Self::new("gateway.networking.k8s.io/v1", "ListenerSet");
     pub(crate) const NAMESPACE: Self = Self::new("v1", "Namespace");
+    pub(crate) const NETWORK_POLICY: Self = Self::new("networking.k8s.io/v1", "NetworkPolicy");
+    pub(crate) const NGINX_FLEET: Self = Self::new("flotilla.dev/v1alpha1", "NginxFleet");
     pub(crate) const POD: Self = Self::new("v1", "Pod");
     pub(crate) const SECRET: Self = Self::new("v1", "Secret");
     pub(crate) const SERVICE: Self = Self::new("v1", "Service");
@@ -51,6 +55,11 @@ impl Kind {
 
     pub(crate) const fn new(api_version: &'static str, kind: &'static str) -> Self {
         Self { api_version, kind }
+    }
+
+    /// An object with a name and nothing else.
+    pub(crate) fn object(self, name: &str) -> Value {
+        json!({"apiVersion": self.api_version, "kind": self.kind, "metadata": {"name": name}})
     }
 }
 
@@ -160,6 +169,14 @@ impl Objects {
             .patch_status(name, &PatchParams::default(), &Patch::Merge(patch))
             .await;
         patched.with_context(|| format!("cannot patch the status of {} {name}", self.kind))?;
+        Ok(())
+    }
+
+    /// Sets the number of pods of an object that has some, in the way that autoscalers and people do.
+    pub(crate) async fn scale(&self, name: &str, replicas: usize) -> Result<()> {
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        let scaled = self.api.patch_scale(name, &PatchParams::default(), &patch).await;
+        scaled.with_context(|| format!("cannot scale {} {name}", self.kind))?;
         Ok(())
     }
 
