@@ -31,6 +31,8 @@ pub struct ObservedPicker {
 pub struct ObservedGateway {
     /// Addresses that clients can reach it at, as text.
     pub addresses: Vec<String>,
+    /// Ports of the cluster's nodes by the listener's port that they lead to, where clients are to come that way.
+    pub node_ports: BTreeMap<u16, u16>,
     /// Why the infrastructure could not give it what it needs; `None` if it did, or has not tried yet.
     pub failure: Option<InfrastructureFailure>,
     /// What its agents report, by name of pod or process.

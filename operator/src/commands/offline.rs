@@ -99,7 +99,7 @@ fn served(wanted: &GatewayOutcome) -> ObservedGateway {
     };
     ObservedGateway {
         addresses,
-        failure: None,
         instances: BTreeMap::from([("check".to_owned(), instance)]),
+        ..ObservedGateway::default()
     }
 }

@@ -1,11 +1,13 @@
 //! What is there, held against what is wanted.
 
-use std::{iter, net::IpAddr};
+use std::{collections::BTreeMap, iter, net::IpAddr};
 
 use serde_json::Value;
 
-/// The addresses that clients can reach a Service at, and which of the wanted ones are not among them. Where no load
-/// balancer is asked for one, they are those that the Service has in its cluster.
+/// The addresses that clients can reach a Service at, and which of the wanted ones are not among them.
+///
+/// Where no load balancer is asked for one, they are those that the Service has in its cluster, for a `NodePort` too:
+/// there the listeners' ports are open. Nodes have others, see [`node_ports`].
 #[must_use]
 pub fn addresses(service: &Value, wanted: &[IpAddr]) -> (Vec<String>, Vec<IpAddr>) {
     let given = if service["spec"]["type"] == "LoadBalancer" {
@@ -28,6 +30,21 @@ pub fn addresses(service: &Value, wanted: &[IpAddr]) -> (Vec<String>, Vec<IpAddr
     };
     let missing = wanted.iter().filter(|wanted| !has(wanted)).copied().collect();
     (addresses, missing)
+}
+
+/// The port of each node that leads to each port of a Service; none but for one of type `NodePort`, as others are reached
+/// at their addresses.
+#[must_use]
+pub fn node_ports(service: &Value) -> BTreeMap<u16, u16> {
+    let is_reached_at_nodes = service["spec"]["type"] == "NodePort";
+    let ports = service["spec"]["ports"]
+        .as_array()
+        .filter(|_| is_reached_at_nodes);
+    let number = |number: &Value| u16::try_from(number.as_u64()?).ok();
+    let ports = ports.into_iter().flatten();
+    ports
+        .filter_map(|port| Some((number(&port["port"])?, number(&port["nodePort"])?)))
+        .collect()
 }
 
 fn texts(list: &Value) -> Vec<String> {
@@ -134,6 +151,20 @@ mod tests {
     fn addresses_without_a_load_balancer_are_those_of_the_cluster() {
         let service = json!({"spec": {"type": "ClusterIP", "clusterIPs": ["10.0.0.1", "fd00::1"]}});
         assert_eq!(addresses(&service, &[]).0, ["10.0.0.1", "fd00::1"]);
+    }
+
+    #[test]
+    fn ports_of_nodes_are_those_of_a_service_that_is_reached_there() {
+        let service = |type_: &str| {
+            let ports =
+                json!([{"port": 80, "nodePort": 30080}, {"port": 443, "nodePort": 30443}, {"port": 81}]);
+            json!({"spec": {"type": type_, "ports": ports}})
+        };
+        assert_eq!(
+            node_ports(&service("NodePort")),
+            [(80, 30080), (443, 30443)].into()
+        );
+        assert_eq!(node_ports(&service("LoadBalancer")), BTreeMap::new());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!                           PodDisruptionBudget
 //! PickerInfra ──picker_objects──> ServiceAccount, Role, RoleBinding, ConfigMap, Secret, Service, Deployment,
 //!                                 PodDisruptionBudget
-//! addresses <── Service's status
+//! addresses, node_ports <── Service
 //! ```
 
 mod compare;
@@ -28,7 +28,7 @@ use std::{
 use crate::api::{NginxContainer, NginxNetworkPolicy, NginxPod, NginxService, NginxWorkload};
 
 pub use self::{
-    compare::{addresses, covers, is_ready},
+    compare::{addresses, covers, is_ready, node_ports},
     kind::{DEPLOYMENT, KINDS, ObjectKind, PICKER_KINDS, SECRET, SERVICE},
     objects::{AUDIENCE, Cluster, GATEWAY_NAME_LABEL, Object, objects, objects_key},
     patch::{container_patch_problems, pod_patch_problems},

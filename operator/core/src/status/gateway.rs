@@ -23,6 +23,9 @@ const OURS: &[&str] = &[
     "ResolvedRefs",
 ];
 
+/// Most entries that the API server takes in `status.addresses`.
+const MOST_ADDRESSES: usize = 16;
+
 /// The change to the status of a Gateway, if it is another than it should be.
 pub(super) fn change(
     snapshot: &Snapshot,
@@ -36,8 +39,9 @@ pub(super) fn change(
     let generation = object.metadata.generation;
     let owner = &ListenerOwner::Gateway;
     let addresses = observed.map_or(&[][..], |observed| &observed.addresses);
+    let addresses = addresses.iter().take(MOST_ADDRESSES);
     let status = GatewayStatus {
-        addresses: addresses.iter().map(|address| status_address(address)).collect(),
+        addresses: addresses.map(|address| status_address(address)).collect(),
         conditions: merged(
             &stored.conditions,
             conditions(gateway, programming),

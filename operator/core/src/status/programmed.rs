@@ -1,5 +1,8 @@
 //! Whether what runs for a Gateway serves what it asks for.
 
+use std::collections::BTreeMap;
+
+use super::condition::sentences;
 use crate::{
     generation::Generation,
     observed::{InfrastructureFailure, Instance, ObservedGateway, Rejection},
@@ -44,6 +47,7 @@ pub(super) fn programming(
     let default = ObservedGateway::default();
     let ObservedGateway {
         addresses,
+        node_ports,
         failure,
         instances,
     } = observed.unwrap_or(&default);
@@ -95,8 +99,24 @@ pub(super) fn programming(
     } else if serving < ready {
         Err(Finding::new(Pending, count))
     } else {
-        Ok(format!("{count}."))
+        let ways = ways_through_nodes(node_ports);
+        let messages = [Some(count.as_str()), ways.as_deref()];
+        Ok(sentences(messages.into_iter().flatten()))
     }
+}
+
+/// Which ports of nodes lead to the listeners, where some do: the addresses of the status are for the listeners' ports.
+fn ways_through_nodes(node_ports: &BTreeMap<u16, u16>) -> Option<String> {
+    let ports = node_ports.iter();
+    let ports: Vec<String> = ports
+        .map(|(port, node_port)| format!("{node_port} to {port}"))
+        .collect();
+    (!ports.is_empty()).then(|| {
+        format!(
+            "Ports of each node lead to those of listeners: {}",
+            ports.join(", ")
+        )
+    })
 }
 
 /// Who refuses what, why, where it comes from, and what is served instead.
@@ -124,7 +144,7 @@ fn refused(name: &str, instance: &Instance, rejection: &Rejection, generation: &
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc};
+    use std::sync::Arc;
 
     use super::*;
     use crate::{
@@ -187,6 +207,7 @@ mod tests {
         let names = ["a", "b", "c"].map(str::to_owned);
         ObservedGateway {
             addresses: vec!["127.0.0.2".to_owned()],
+            node_ports: BTreeMap::new(),
             failure: None,
             instances: names.into_iter().zip(instances).collect(),
         }
@@ -209,6 +230,17 @@ mod tests {
         };
         let observed = observed(vec![instance("new"), instance("new"), starting]);
         let message = "2 of 2 ready instances serve configuration new.";
+        assert_eq!(programming_of(&observed).as_deref(), Ok(message));
+    }
+
+    #[test]
+    fn ports_of_nodes_that_lead_to_listeners_are_told() {
+        let observed = ObservedGateway {
+            node_ports: [(80, 30080), (443, 30443)].into(),
+            ..observed(vec![instance("new")])
+        };
+        let message = "1 of 1 ready instances serve configuration new. Ports of each node lead to those of listeners: \
+                       30080 to 80, 30443 to 443.";
         assert_eq!(programming_of(&observed).as_deref(), Ok(message));
     }
 

@@ -139,8 +139,8 @@ fn serving(outcome: &Outcome) -> Observed {
         };
         let observed = ObservedGateway {
             addresses: vec![Ipv4Addr::LOCALHOST.to_string()],
-            failure: None,
             instances: BTreeMap::from([("one".to_owned(), instance)]),
+            ..ObservedGateway::default()
         };
         (key.clone(), observed)
     });
