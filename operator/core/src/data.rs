@@ -4,7 +4,11 @@ mod pods;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+pub use self::pods::ACTIVE_PORTS;
+use k8s_openapi::api::{
+    core::v1::Service,
+    discovery::v1::{EndpointConditions, EndpointSlice},
+};
 use serde_json::json;
 
 use crate::{
@@ -38,34 +42,57 @@ impl<'a> Slices<'a> {
         Self(slices)
     }
 
-    /// Addresses of the ready endpoints of a Service's port, by their port, in order.
-    ///
-    /// An endpoint is ready unless it says otherwise, see
-    /// <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#conditions>.
-    fn ready(&self, service: &ObjectKey, port_name: &str) -> BTreeMap<u16, Vec<String>> {
-        let mut ready = BTreeMap::<u16, Vec<String>>::new();
+    /// Addresses of the endpoints of a Service's port that take requests, by their port, in order: of those that are
+    /// ready or, where none is, of those that serve while they are on their way out.
+    fn addresses(&self, service: &ObjectKey, port_name: &str) -> BTreeMap<u16, Vec<String>> {
+        let ready = self.addresses_of(service, port_name, is_ready);
+        if ready.is_empty() {
+            self.addresses_of(service, port_name, is_serving)
+        } else {
+            ready
+        }
+    }
+
+    fn addresses_of(
+        &self,
+        service: &ObjectKey,
+        port_name: &str,
+        takes_requests: fn(&EndpointConditions) -> bool,
+    ) -> BTreeMap<u16, Vec<String>> {
+        let mut by_port = BTreeMap::<u16, Vec<String>>::new();
         for slice in self.0.get(service).into_iter().flatten() {
             let ports = slice.ports.iter().flatten();
             let named = ports.filter(|port| port.name.as_deref().unwrap_or_default() == port_name);
             for port in named.filter_map(|port| u16::try_from(port.port?).ok()) {
                 for endpoint in slice.endpoints.iter().flatten() {
-                    let conditions = endpoint.conditions.as_ref();
-                    if conditions.and_then(|conditions| conditions.ready) != Some(false) {
+                    if endpoint.conditions.as_ref().is_none_or(takes_requests) {
                         let addresses = endpoint.addresses.iter();
                         let addresses =
                             addresses.filter(|address| address.parse::<std::net::IpAddr>().is_ok());
-                        ready.entry(port).or_default().extend(addresses.cloned());
+                        by_port.entry(port).or_default().extend(addresses.cloned());
                     }
                 }
             }
         }
-        ready.retain(|_, addresses| {
+        by_port.retain(|_, addresses| {
             addresses.sort();
             addresses.dedup();
             !addresses.is_empty()
         });
-        ready
+        by_port
     }
+}
+
+/// Whether an endpoint is ready, which it is unless it says otherwise.
+///
+/// See <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#conditions>.
+fn is_ready(conditions: &EndpointConditions) -> bool {
+    conditions.ready != Some(false)
+}
+
+/// Whether an endpoint would be ready if its pod were not told to stop.
+fn is_serving(conditions: &EndpointConditions) -> bool {
+    conditions.serving == Some(true)
 }
 
 /// A certificate's file, by name.
@@ -116,7 +143,7 @@ fn ports(upstream: &Upstream, snapshot: &Snapshot, slices: &Slices<'_>) -> BTree
             let key = ObjectKey::new(namespace, service);
             let service = snapshot.services.get(&key);
             let name = service.and_then(|service| port_name(service, *port));
-            name.map(|name| slices.ready(&key, name)).unwrap_or_default()
+            name.map(|name| slices.addresses(&key, name)).unwrap_or_default()
         }
         Upstream::Pool {
             namespace,
@@ -145,7 +172,7 @@ mod tests {
         snapshot
             .endpoint_slices
             .insert(ObjectKey::of(&slice), Arc::new(slice));
-        Slices::new(&snapshot).ready(&ObjectKey::new("default", "shop"), "http")
+        Slices::new(&snapshot).addresses(&ObjectKey::new("default", "shop"), "http")
     }
 
     #[test]
@@ -169,6 +196,29 @@ mod tests {
             ready,
             BTreeMap::from([(8080, vec!["198.18.0.1".to_owned(), "198.18.0.2".to_owned()])])
         );
+    }
+
+    #[test]
+    fn endpoints_on_their_way_out_serve_where_no_other_is_ready() {
+        let addresses = |ready: bool| {
+            slices_of(&format!(
+                "
+                apiVersion: discovery.k8s.io/v1
+                kind: EndpointSlice
+                metadata: {{namespace: default, name: shop-1, labels: {{kubernetes.io/service-name: shop}}}}
+                addressType: IPv4
+                ports: [{{name: http, port: 8080}}]
+                endpoints:
+                - addresses: [198.18.0.1]
+                  conditions: {{ready: false, serving: true, terminating: true}}
+                - addresses: [198.18.0.2]
+                  conditions: {{ready: {ready}, serving: {ready}}}
+                "
+            ))
+        };
+        let only = |address: &str| BTreeMap::from([(8080, vec![address.to_owned()])]);
+        assert_eq!(addresses(true), only("198.18.0.2"));
+        assert_eq!(addresses(false), only("198.18.0.1"));
     }
 
     #[test]

@@ -11,6 +11,16 @@ use crate::{
     snapshot::Snapshot,
 };
 
+/// Annotations with the ports at which a pod takes requests, separated by commas; of the pool's ports it has no others.
+/// All of them are meant where a pod has neither annotation, and the first one where it has both.
+///
+/// Pickers go by them as well, see `ExtractActivePorts` in
+/// <https://github.com/llm-d/llm-d-inference-scheduler/blob/main/pkg/epp/util/pod/pod.go>.
+pub const ACTIVE_PORTS: [&str; 2] = [
+    "llm-d.ai/active-ports",
+    "inference.networking.k8s.io/active-ports",
+];
+
 /// Addresses of a pool's ready pods, by each of the ports, in order.
 pub(super) fn endpoints(snapshot: &Snapshot, pool: &ObjectKey, ports: &[u16]) -> BTreeMap<u16, Vec<String>> {
     let Some(object) = snapshot.inference_pools.get(pool) else {
@@ -18,15 +28,29 @@ pub(super) fn endpoints(snapshot: &Snapshot, pool: &ObjectKey, ports: &[u16]) ->
     };
     let pods = snapshot.pods.range(ObjectKey::new(&pool.namespace, "")..);
     let pods = pods.take_while(|(key, _)| key.namespace == pool.namespace);
-    let addresses: BTreeSet<IpAddr> = pods
-        .filter(|(_, pod)| selects(&object.spec.selector, pod) && is_ready(pod))
-        .filter_map(|(_, pod)| address(pod))
-        .collect();
-    if addresses.is_empty() {
-        return BTreeMap::new();
+    let pods = pods.filter(|(_, pod)| selects(&object.spec.selector, pod) && is_ready(pod));
+    let mut endpoints = BTreeMap::<u16, BTreeSet<IpAddr>>::new();
+    for (_, pod) in pods {
+        let Some(address) = address(pod) else { continue };
+        let active = active_ports(pod);
+        let is_active = |port: &&u16| active.as_ref().is_none_or(|active| active.contains(port));
+        for port in ports.iter().filter(is_active) {
+            endpoints.entry(*port).or_default().insert(address);
+        }
     }
-    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    ports.iter().map(|port| (*port, addresses.clone())).collect()
+    let texts = |addresses: &BTreeSet<IpAddr>| addresses.iter().map(ToString::to_string).collect();
+    endpoints
+        .iter()
+        .map(|(port, addresses)| (*port, texts(addresses)))
+        .collect()
+}
+
+/// The ports at which a pod says that it takes requests, as far as they are ports; `None` if it says nothing.
+fn active_ports(pod: &Pod) -> Option<Vec<u16>> {
+    let annotations = pod.metadata.annotations.as_ref()?;
+    let written = ACTIVE_PORTS.iter().find_map(|name| annotations.get(*name))?;
+    let ports = written.split(',').map(str::trim);
+    Some(ports.filter_map(|port| port.parse().ok()).collect())
 }
 
 /// Whether a pod has all labels of the selector; one without labels selects all pods, as in Kubernetes.
@@ -106,6 +130,30 @@ mod tests {
             endpoints_of(&pods, &[8000, 8001]),
             BTreeMap::from([(8000, addresses.clone()), (8001, addresses)])
         );
+    }
+
+    #[test]
+    fn a_pod_says_which_of_the_ports_it_serves() {
+        let endpoints_of = |annotations: &str| {
+            let metadata = format!("{LABELS}, annotations: {{{annotations}}}");
+            let pods = [pod("a", &metadata, &format!("podIP: 198.18.0.1, {READY}"))];
+            let endpoints = endpoints_of(&pods, &[8000, 8001, 8002]);
+            endpoints.into_keys().collect::<Vec<u16>>()
+        };
+        for (annotations, ports) in [
+            ("note: '8000'", &[8000, 8001, 8002][..]),
+            (
+                "inference.networking.k8s.io/active-ports: '8002, 8000,9000'",
+                &[8000, 8002],
+            ),
+            ("inference.networking.k8s.io/active-ports: 'none'", &[]),
+            (
+                "llm-d.ai/active-ports: '8001', inference.networking.k8s.io/active-ports: '8002'",
+                &[8001],
+            ),
+        ] {
+            assert_eq!(endpoints_of(annotations), ports, "{annotations}");
+        }
     }
 
     #[test]

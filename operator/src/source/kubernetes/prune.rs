@@ -8,6 +8,7 @@ use k8s_openapi::api::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
+use operator_core::data::ACTIVE_PORTS;
 
 /// Drops what nobody here reads.
 pub(super) fn prune<K: Resource + Any>(object: &mut K) {
@@ -63,9 +64,12 @@ fn prune_slice(slice: &mut EndpointSlice) {
     }
 }
 
-/// Labels, addresses and whether it is ready are left: what changes a pod otherwise changes nothing here.
+/// Labels, active ports, addresses and whether it is ready are left: what changes a pod otherwise changes nothing here.
 fn prune_pod(pod: &mut Pod) {
-    let metadata = std::mem::take(&mut pod.metadata);
+    let mut metadata = std::mem::take(&mut pod.metadata);
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.retain(|name, _| ACTIVE_PORTS.contains(&name.as_str()));
+    }
     let status = pod.status.take().unwrap_or_default();
     let ready = status.conditions.into_iter().flatten();
     let ready = ready.filter(|condition| condition.type_ == "Ready");
@@ -79,6 +83,7 @@ fn prune_pod(pod: &mut Pod) {
             name: metadata.name,
             namespace: metadata.namespace,
             labels: metadata.labels,
+            annotations: metadata.annotations.filter(|annotations| !annotations.is_empty()),
             deletion_timestamp: metadata.deletion_timestamp,
             ..ObjectMeta::default()
         },
@@ -148,9 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn pods_keep_labels_addresses_and_readiness() {
+    fn pods_keep_labels_active_ports_addresses_and_readiness() {
         let pod = pruned::<Pod>(json!({
             "metadata": {"namespace": "default", "name": "llama-1", "labels": {"app": "llama"}, "resourceVersion": "7",
+                         "annotations": {"inference.networking.k8s.io/active-ports": "8000", "note": "long"},
                          "uid": "u", "ownerReferences": [], "deletionTimestamp": "2026-11-22T00:00:00Z"},
             "spec": {"containers": [{"name": "vllm", "image": "vllm"}]},
             "status": {
@@ -164,6 +170,7 @@ mod tests {
         assert_eq!(
             pod["metadata"],
             json!({"namespace": "default", "name": "llama-1", "labels": {"app": "llama"},
+                   "annotations": {"inference.networking.k8s.io/active-ports": "8000"},
                    "deletionTimestamp": "2026-11-22T00:00:00Z"})
         );
         assert_eq!(pod.get("spec"), None);
