@@ -1,6 +1,7 @@
 use std::fmt;
 
-use kube::ResourceExt;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Resource, ResourceExt};
 use serde::Serialize;
 
 /// Namespace and name of an object; the namespace of a cluster-wide one is empty.
@@ -35,4 +36,10 @@ impl fmt::Display for ObjectKey {
             write!(formatter, "{}/{}", self.namespace, self.name)
         }
     }
+}
+
+/// When an object was created; one without a time, as files have none, is older than any.
+pub(crate) fn created(object: &impl Resource) -> Option<Timestamp> {
+    let created = object.meta().creation_timestamp.as_ref();
+    created.map(|created| created.0)
 }

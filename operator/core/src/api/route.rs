@@ -1,6 +1,6 @@
 //! What all kinds of routes share.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::{Deserialize, Serialize};
 
 use super::{GatewayDefaultScope, GrpcRoute, HttpRoute, ParentReference, TcpRoute, TlsRoute, UdpRoute};
@@ -18,11 +18,6 @@ pub trait Route: kube::Resource<DynamicType = ()> {
 
     /// What controllers said of it.
     fn status(&self) -> Option<&RouteStatus>;
-
-    /// When it was created; absent in files, which never saw an API server.
-    fn created(&self) -> Option<&Time> {
-        self.meta().creation_timestamp.as_ref()
-    }
 }
 
 /// Implements [`Route`] for kinds that have hostnames, or have not.

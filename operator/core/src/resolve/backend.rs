@@ -205,7 +205,7 @@ mod tests {
     use crate::{
         api::{BackendTlsPolicy, InferencePool},
         outcome::Needs,
-        resolve::{inference, route::Picking},
+        resolve::{inference, picking::Pickers, route::Picking},
     };
 
     const SHOP: &str = "
@@ -233,7 +233,12 @@ mod tests {
             serde_saphyr::from_str(reference).expect("a reference decodes");
         let grants = Grants::new(snapshot);
         let policies = Policies::new(snapshot, &grants, &mut Needs::default());
-        let pools = inference::resolve(snapshot, &policies, "");
+        let pools = inference::resolve(&Pickers {
+            snapshot,
+            policies: &policies,
+            ours: &BTreeMap::new(),
+            authorities: "",
+        });
         let backends = Backends {
             snapshot,
             grants: &grants,

@@ -14,7 +14,7 @@ use crate::{
         SubjectAltNameType, WellKnownCaCertificatesType,
     },
     config::{BackendTls, Verification},
-    object::ObjectKey,
+    object::{ObjectKey, created},
     outcome::Needs,
     snapshot::Snapshot,
     syntax::Hostname,
@@ -87,10 +87,7 @@ impl Policies {
             needs,
         };
         let mut by_age: Vec<_> = snapshot.backend_tls_policies.iter().collect();
-        by_age.sort_by_key(|(key, policy)| {
-            let created = policy.metadata.creation_timestamp.as_ref();
-            (created.map(|created| created.0), *key)
-        });
+        by_age.sort_by_key(|(key, policy)| (created(policy.as_ref()), *key));
         let mut policies = Self::default();
         for (key, object) in by_age {
             let mut policy = resolve(&mut lookup, key, object);

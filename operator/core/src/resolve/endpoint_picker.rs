@@ -1,11 +1,11 @@
 //! The endpoint pickers that the operator runs: for which pool, and whether they make sense.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    api::{EndpointPicker, EndpointPickerImplementation, InferencePool},
+    api::{EndpointPicker, EndpointPickerImplementation, EndpointPickerSpec, InferencePool},
     infra::PickerInfra,
-    object::ObjectKey,
+    object::{ObjectKey, created},
     snapshot::Snapshot,
 };
 
@@ -15,9 +15,11 @@ const DEFAULT_PORT: u16 = 9002;
 /// One `EndpointPicker`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Picker {
-    /// Names of the pools that use it, in order.
-    pub pools: Vec<String>,
-    /// What must run; nothing as long as no pool uses it or something is wrong.
+    /// Name of the pool that it picks for: of those that name it the oldest, by name among equals.
+    pub pool: Option<String>,
+    /// Names of the other pools that name it, in that order; it does not pick for them.
+    pub others: Vec<String>,
+    /// What must run; nothing as long as no pool names it.
     pub infra: Option<PickerInfra>,
     /// What is wrong with it, a sentence each without its full stop.
     pub problems: Vec<String>,
@@ -25,42 +27,63 @@ pub struct Picker {
 
 /// Every `EndpointPicker`, with the pools of its namespace that name it as their picker's Service.
 pub(super) fn resolve(snapshot: &Snapshot) -> BTreeMap<ObjectKey, Picker> {
+    let pools = pools_by_service(snapshot);
     let pickers = snapshot.endpoint_pickers.iter();
     pickers
         .map(|(key, object)| {
+            let pools = pools.get(key).map_or(&[][..], Vec::as_slice);
             let is_terminating = snapshot.is_terminating(object.as_ref());
-            (
-                key.clone(),
-                picker(key, object, &pools(key, snapshot), is_terminating),
-            )
+            (key.clone(), picker(key, object, pools, is_terminating))
         })
         .collect()
 }
 
-/// Pools that name the picker, with the port that they know it by.
-fn pools<'a>(picker: &ObjectKey, snapshot: &'a Snapshot) -> Vec<(&'a str, Option<u16>)> {
-    let port = |(key, pool): (&'a ObjectKey, &std::sync::Arc<InferencePool>)| {
-        let reference = pool.spec.endpoint_picker_ref.as_ref()?;
-        let is_ours = key.namespace == picker.namespace
-            && (reference.group(), reference.kind()) == ("", "Service")
-            && reference.name == picker.name;
-        let port = reference
-            .port
-            .as_ref()
-            .and_then(|port| u16::try_from(port.number).ok());
-        is_ours.then_some((key.name.as_str(), port))
-    };
-    snapshot.inference_pools.iter().filter_map(port).collect()
+/// A pool, with the port that it knows its picker by.
+type NamingPool<'a> = (&'a str, Option<u16>);
+
+/// The pools that name a Service as their picker's, the oldest first.
+fn pools_by_service(snapshot: &Snapshot) -> BTreeMap<ObjectKey, Vec<NamingPool<'_>>> {
+    let mut by_age: Vec<(&ObjectKey, &Arc<InferencePool>)> = snapshot.inference_pools.iter().collect();
+    by_age.sort_by_key(|(key, pool)| (created(pool.as_ref()), *key));
+    let mut pools = BTreeMap::<_, Vec<_>>::new();
+    for (key, pool) in by_age {
+        let reference = pool.spec.endpoint_picker_ref.as_ref();
+        let service = reference.filter(|reference| (reference.group(), reference.kind()) == ("", "Service"));
+        if let Some(service) = service {
+            let port = service.port.as_ref();
+            let port = port.and_then(|port| u16::try_from(port.number).ok());
+            let naming = pools.entry(ObjectKey::new(&key.namespace, &service.name));
+            naming.or_default().push((key.name.as_str(), port));
+        }
+    }
+    pools
 }
 
 fn picker(
     key: &ObjectKey,
     object: &EndpointPicker,
-    pools: &[(&str, Option<u16>)],
+    pools: &[NamingPool<'_>],
     is_terminating: bool,
 ) -> Picker {
+    let problems = problems(key, &object.spec);
+    let infra = pools.first().map(|(pool, port)| PickerInfra {
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        pool: (*pool).to_owned(),
+        port: port.unwrap_or(DEFAULT_PORT),
+        spec: object.spec.clone(),
+        stays_as_it_is: is_terminating || !problems.is_empty(),
+    });
+    let mut names = pools.iter().map(|(name, _)| (*name).to_owned());
+    Picker {
+        pool: names.next(),
+        others: names.collect(),
+        infra,
+        problems,
+    }
+}
+
+fn problems(key: &ObjectKey, spec: &EndpointPickerSpec) -> Vec<String> {
     let mut problems = Vec::new();
-    let spec = &object.spec;
     match &spec.implementation {
         Some(EndpointPickerImplementation::LlmD) if spec.image.is_none() => {
             problems.push(
@@ -74,64 +97,32 @@ fn picker(
         }
         _ => {}
     }
-    if spec
-        .configuration
-        .as_ref()
-        .is_some_and(|configuration| !configuration.is_object())
-    {
+    let configuration = spec.configuration.as_ref();
+    if configuration.is_some_and(|configuration| !configuration.is_object()) {
         problems.push("configuration is not an object".to_owned());
     }
     if key.name.len() > 63 {
         problems.push("its name is longer than the 63 characters of a Service's".to_owned());
     }
-    let names: Vec<String> = pools.iter().map(|(name, _)| (*name).to_owned()).collect();
-    if let [first, second, ..] = names.as_slice() {
-        problems.push(format!(
-            "InferencePools {first} and {second} both name it, but a picker knows one pool; make an EndpointPicker for \
-             each"
-        ));
-    }
-    let infra = match (pools, problems.as_slice()) {
-        ([(pool, port)], []) => Some(PickerInfra {
-            uid: object.metadata.uid.clone().unwrap_or_default(),
-            pool: (*pool).to_owned(),
-            port: port.unwrap_or(DEFAULT_PORT),
-            spec: spec.clone(),
-            is_terminating,
-        }),
-        _ => None,
-    };
-    Picker {
-        pools: names,
-        infra,
-        problems,
-    }
+    problems
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+    use crate::resolve::example::snapshot;
 
     fn resolved(picker: &str, pools: &[&str]) -> Picker {
-        let picker: EndpointPicker = serde_saphyr::from_str(picker).expect("an EndpointPicker decodes");
-        let mut snapshot = Snapshot::default();
-        for pool in pools {
-            let pool: InferencePool = serde_saphyr::from_str(pool).expect("an InferencePool decodes");
-            snapshot
-                .inference_pools
-                .insert(ObjectKey::of(&pool), Arc::new(pool));
-        }
-        snapshot
-            .endpoint_pickers
-            .insert(ObjectKey::of(&picker), Arc::new(picker));
-        resolve(&snapshot).into_values().next().expect("one picker")
+        let documents = [&[picker], pools].concat();
+        let mut pickers = resolve(&snapshot(&documents)).into_values();
+        pickers.next().expect("one picker")
     }
 
-    const PICKER: &str = "{metadata: {namespace: ai, name: llm-picker, uid: u1}, spec: {}}";
+    const PICKER: &str =
+        "{kind: EndpointPicker, metadata: {namespace: ai, name: llm-picker, uid: u1}, spec: {}}";
     const POOL: &str = "
-        metadata: {namespace: ai, name: llm}
+        kind: InferencePool
+        metadata: {namespace: ai, name: llm, creationTimestamp: '2026-11-22T00:00:00Z'}
         spec: {selector: {matchLabels: {app: vllm}}, targetPorts: [{number: 8000}],
                endpointPickerRef: {name: llm-picker, port: {number: 9100}}}";
 
@@ -150,39 +141,48 @@ mod tests {
         let elsewhere = POOL.replace("namespace: ai", "namespace: other");
         let another = POOL.replace("name: llm-picker", "name: epp");
         let picker = resolved(PICKER, &[&elsewhere, &another]);
-        assert_eq!((picker.infra, picker.pools), (None, Vec::<String>::new()));
-        assert_eq!(picker.problems, Vec::<String>::new());
+        assert_eq!(picker, Picker::default());
+    }
+
+    fn stays_as_it_is(picker: &str) -> bool {
+        let infra = resolved(picker, &[POOL]).infra;
+        infra.expect("it has a pool").stays_as_it_is
     }
 
     #[test]
     fn a_picker_that_is_deleted_is_on_its_way_out() {
-        let deleted = PICKER.replace("uid: u1", "deletionTimestamp: '2026-11-22T00:00:00Z'");
-        let is_terminating = |picker: &str| {
-            resolved(picker, &[POOL])
-                .infra
-                .expect("it has a pool")
-                .is_terminating
+        assert!(!stays_as_it_is(PICKER));
+        assert!(stays_as_it_is(
+            &PICKER.replace("uid: u1", "deletionTimestamp: '2026-11-22T00:00:00Z'")
+        ));
+    }
+
+    #[test]
+    fn of_two_pools_the_older_one_keeps_the_picker_and_then_the_first_by_name() {
+        let kept = |creation: &str| {
+            let other = POOL
+                .replace("name: llm,", "name: chat,")
+                .replace("2026-11-22T00:00:00Z", creation);
+            let picker = resolved(PICKER, &[POOL, &other]);
+            let infra = picker.infra.expect("it runs all the same");
+            assert!(!infra.stays_as_it_is);
+            assert_eq!(picker.problems, [""; 0]);
+            assert_eq!(picker.pool, Some(infra.pool.clone()));
+            (infra.pool, picker.others)
         };
-        assert!(is_terminating(&deleted));
-        assert!(!is_terminating(PICKER));
+        let (llm, chat) = ("llm".to_owned(), "chat".to_owned());
+        assert_eq!(kept("2026-11-22T00:00:01Z"), (llm.clone(), vec![chat.clone()]));
+        assert_eq!(kept("2026-11-21T00:00:00Z"), (chat.clone(), vec![llm.clone()]));
+        assert_eq!(kept("2026-11-22T00:00:00Z"), (chat, vec![llm]));
     }
 
     #[test]
-    fn two_pools_cannot_share_a_picker() {
-        let other = POOL.replace("name: llm}", "name: chat}");
-        let picker = resolved(PICKER, &[POOL, &other]);
-        assert_eq!(picker.infra, None);
-        assert!(
-            picker.problems[0].starts_with("InferencePools chat and llm both"),
-            "{picker:?}"
-        );
-    }
-
-    #[test]
-    fn llm_d_needs_an_image() {
+    fn llm_d_needs_an_image_and_what_runs_stays_without() {
         let picker = PICKER.replace("spec: {}", "spec: {implementation: LlmD}");
         assert!(resolved(&picker, &[POOL]).problems[0].starts_with("image is missing"));
-        let picker = picker.replace("LlmD", "LlmD, image: 'ghcr.io/x/router:v1'");
-        assert!(resolved(&picker, &[POOL]).infra.is_some());
+        assert!(stays_as_it_is(&picker));
+        assert!(!stays_as_it_is(
+            &picker.replace("LlmD", "LlmD, image: 'ghcr.io/x/router:v1'")
+        ));
     }
 }

@@ -9,8 +9,8 @@ use super::{
     rule::rule,
 };
 use crate::{
-    api::{self, Route},
-    object::ObjectKey,
+    api,
+    object::{ObjectKey, created},
     syntax::Hostname,
 };
 
@@ -52,7 +52,7 @@ fn resolve_route(key: &ObjectKey, route: &api::HttpRoute, backends: &Backends<'_
         .collect();
     HttpRoute {
         key: key.clone(),
-        created: route.created().map(|created| created.0),
+        created: created(route),
         hostnames,
         rules,
         mistakes,

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::jiff::Timestamp;
-
 use crate::{
     api::{self, GATEWAY_GROUP},
-    object::ObjectKey,
+    object::{ObjectKey, created},
     resolve::{
         finding::{Finding, reasons},
         gateway::Gateway,
@@ -51,15 +49,9 @@ pub(super) fn by_gateway(snapshot: &Snapshot) -> BTreeMap<ObjectKey, Siblings<'_
         }
     }
     for siblings in by_gateway.values_mut() {
-        siblings.sort_by_key(|(key, listener_set)| (created(listener_set), *key));
+        siblings.sort_by_key(|(key, listener_set)| (created(*listener_set), *key));
     }
     by_gateway
-}
-
-/// When a `ListenerSet` was created; one without a time is older than any.
-fn created(listener_set: &api::ListenerSet) -> Option<Timestamp> {
-    let created = listener_set.metadata.creation_timestamp.as_ref();
-    created.map(|created| created.0)
 }
 
 /// Why a Gateway does not take the listeners of a `ListenerSet` of that namespace.

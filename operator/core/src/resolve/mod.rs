@@ -3,7 +3,7 @@
 //! ```text
 //!  Snapshot ── class ──> gateway (with its listeners, ListenerSets' too) ──┐
 //!     └─────── route (matches, filters, backends; grants) ─────────────────┴─ attach ──> Resolved
-//!                                          └─ inference (pools, and who chooses among their endpoints)
+//!                                          └─ inference (pools) ── picking (who chooses among their endpoints)
 //! ```
 //!
 //! A mistake never fails anything: it becomes a finding on the part that has it, which `status` turns into a
@@ -39,6 +39,7 @@ pub mod mistake;
 mod name;
 pub mod namespaces;
 mod parent;
+mod picking;
 mod provisioning;
 mod redirect;
 pub mod route;
@@ -86,7 +87,13 @@ pub fn resolve(snapshot: &Snapshot, observed: &Observed, options: &Options) -> R
     let classes = class::resolve(snapshot, options);
     let (gateways, listener_sets) = gateway::resolve(snapshot, options, &classes, &grants, &mut needs);
     let policies = backend_tls::Policies::new(snapshot, &grants, &mut needs);
-    let inference_pools = inference::resolve(snapshot, &policies, &observed.authorities);
+    let pickers = endpoint_picker::resolve(snapshot);
+    let inference_pools = inference::resolve(&picking::Pickers {
+        snapshot,
+        policies: &policies,
+        ours: &pickers,
+        authorities: &observed.authorities,
+    });
     let namespaces = inference_pools.keys().map(|pool| pool.namespace.clone());
     needs.pods.extend(namespaces);
     let http_routes = http_route::resolve(&backend::Backends {
@@ -104,7 +111,7 @@ pub fn resolve(snapshot: &Snapshot, observed: &Observed, options: &Options) -> R
         policies,
         inference_pools,
         attachments,
-        pickers: endpoint_picker::resolve(snapshot),
+        pickers,
         needs,
     }
 }

@@ -21,12 +21,13 @@ pub(super) fn changes(snapshot: &Snapshot, resolved: &Resolved, observed: &Obser
         let object = snapshot.endpoint_pickers.get(key)?;
         let stored = object.status.clone().unwrap_or_default();
         let conditions = vec![accepted(picker), available(picker, observed.pickers.get(key))];
+        let infra = picker.infra.as_ref();
         let status = EndpointPickerStatus {
-            image: picker
-                .infra
-                .as_ref()
-                .map(|infra| picker_image(&infra.spec).to_owned()),
-            pools: picker.pools.clone(),
+            image: match infra {
+                Some(infra) if infra.stays_as_it_is => stored.image.clone(),
+                _ => infra.map(|infra| picker_image(&infra.spec).to_owned()),
+            },
+            pools: picker.pool.iter().cloned().collect(),
             conditions: merged(&stored.conditions, conditions, OURS, object.metadata.generation),
         };
         StatusChange::new(
@@ -41,28 +42,34 @@ pub(super) fn changes(snapshot: &Snapshot, resolved: &Resolved, observed: &Obser
 }
 
 fn accepted(picker: &Picker) -> Wanted {
-    if picker.problems.is_empty() {
-        Wanted::yes("Accepted", "Accepted", "The settings make sense.")
-    } else {
-        let message = sentences(picker.problems.iter().map(String::as_str));
-        Wanted::no("Accepted", "Invalid", message)
+    if !picker.problems.is_empty() {
+        let problems = picker.problems.iter().map(String::as_str);
+        return Wanted::no("Accepted", "Invalid", sentences(problems));
     }
+    let settings = "The settings make sense";
+    let message = match &picker.pool {
+        Some(pool) if !picker.others.is_empty() => {
+            let others = format!(
+                "It picks for InferencePool {pool} and not for {}, as a picker knows one pool; make an EndpointPicker \
+                 for each",
+                picker.others.join(", ")
+            );
+            sentences([settings, &others])
+        }
+        _ => sentences([settings]),
+    };
+    Wanted::yes("Accepted", "Accepted", message)
 }
 
 fn available(picker: &Picker, observed: Option<&ObservedPicker>) -> Wanted {
     let no = |reason, message: String| Wanted::no("Available", reason, message);
     if picker.infra.is_none() {
-        let message = if picker.problems.is_empty() {
-            "No InferencePool of its namespace names it in endpointPickerRef yet."
-        } else {
-            "It does not run as long as it is not accepted."
-        };
-        let reason = if picker.problems.is_empty() {
-            "NoPool"
-        } else {
-            "Invalid"
-        };
-        return no(reason, message.to_owned());
+        let message = "No InferencePool of its namespace names it in endpointPickerRef yet.";
+        return no("NoPool", message.to_owned());
+    }
+    if observed.is_none() && !picker.problems.is_empty() {
+        let message = "It is not started as long as it is not accepted.";
+        return no("Invalid", message.to_owned());
     }
     match observed {
         None => no("Pending", "It has not been started yet.".to_owned()),

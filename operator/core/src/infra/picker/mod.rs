@@ -49,9 +49,9 @@ pub struct PickerInfra {
     pub port: u16,
     /// What the user wants of it.
     pub spec: EndpointPickerSpec,
-    /// Whether the `EndpointPicker` is on its way out: then what runs goes with it by itself, and nothing of it is made
-    /// again.
-    pub is_terminating: bool,
+    /// Whether what runs is left alone: while the `EndpointPicker` makes no sense, and when it is on its way out, for
+    /// then what runs goes with it by itself.
+    pub stays_as_it_is: bool,
 }
 
 /// A serving certificate with its key, in PEM.
@@ -152,7 +152,7 @@ pub fn picker_objects(
     certificate: &ServingCertificate,
     cluster: &Cluster,
 ) -> Vec<Object> {
-    if infra.is_terminating {
+    if infra.stays_as_it_is {
         return PICKER_KINDS.map(Object::as_it_is).into();
     }
     let maker = Maker {
@@ -348,7 +348,7 @@ mod tests {
             pool: "llm".to_owned(),
             port: 9002,
             spec: serde_json::from_value(spec).expect("the settings decode"),
-            is_terminating: false,
+            stays_as_it_is: false,
         };
         let objects = picker_objects(
             &ObjectKey::new("ai", "llm-picker"),
@@ -365,9 +365,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_picker_on_its_way_out_is_made_again_or_deleted() {
+    fn nothing_of_a_picker_that_stays_as_it_is_is_made_again_or_deleted() {
         let infra = PickerInfra {
-            is_terminating: true,
+            stays_as_it_is: true,
             ..PickerInfra::default()
         };
         let (picker, certificate) = (ObjectKey::new("ai", "llm-picker"), ServingCertificate::default());
