@@ -34,7 +34,7 @@ pub struct Listen {
 /// How a server ends TLS.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum ServerTls {
-    /// No listener covers these hosts: handshakes are refused.
+    /// No listener covers these hosts, or theirs has no certificate: handshakes are refused.
     Reject,
     /// Handshakes are done with these certificates.
     Terminate {

@@ -24,6 +24,8 @@ pub struct Explanation {
     pub gateway: ObjectKey,
     /// The listener that the host belongs to; `None` if none covers it, and the answer is 404.
     pub listener: Option<String>,
+    /// Whether that listener refuses handshakes for want of certificates, so that there is no answer.
+    pub refuses_handshakes: bool,
     /// Rules for the host that come before the one that takes the request, each with the reason why it does not; if
     /// none takes it, also the listener's routes for other hosts.
     pub passed: Vec<(String, String)>,
@@ -43,7 +45,7 @@ pub fn explain(resolved: &Resolved, request: &Request) -> Vec<Explanation> {
 fn explain_gateway(resolved: &Resolved, gateway: &Gateway, request: &Request) -> Option<Explanation> {
     let tls = request.scheme == "https";
     let on_port = |listener: &&Listener| {
-        listener.serves && listener.port == request.port && listener.tls.is_some() == tls
+        listener.listens() && listener.port == request.port && listener.tls.is_some() == tls
     };
     if !gateway.listeners.iter().any(|listener| on_port(&listener)) {
         return None;
@@ -58,9 +60,13 @@ fn explain_gateway(resolved: &Resolved, gateway: &Gateway, request: &Request) ->
     let mut explanation = Explanation {
         gateway: gateway.key.clone(),
         listener: listener.map(|(_, listener)| describe_listener(listener)),
+        refuses_handshakes: listener.is_some_and(|(_, listener)| !listener.serves),
         passed: Vec::new(),
         taken: None,
     };
+    if explanation.refuses_handshakes {
+        return Some(explanation);
+    }
     let routes = resolved.attachments.http_routes.get(&gateway.key);
     let routes = listener.and_then(|(position, _)| routes?.get(position));
     let index = RouteIndex::new(routes.map_or(&[], Vec::as_slice));
@@ -242,6 +248,12 @@ impl fmt::Display for Explanation {
                 writeln!(formatter, "  + {candidate}")?;
                 then.iter()
                     .try_for_each(|line| writeln!(formatter, "      {line}"))
+            }
+            None if self.refuses_handshakes => {
+                writeln!(
+                    formatter,
+                    "  no handshake: the listener's status says what it lacks"
+                )
             }
             None if self.listener.is_some() => writeln!(formatter, "  404: no rule takes the request"),
             None => Ok(()),

@@ -142,8 +142,8 @@ pub fn resolve(
         }
         conflict::mark(&mut gateway.listeners);
         refuse_taken_ports(&mut gateway.listeners, options.privileged_port_shift);
-        let serving = gateway.listeners.iter().filter(|listener| listener.serves);
-        gateway.infra.ports = serving.map(|listener| listener.port).collect();
+        let open = gateway.listeners.iter().filter(|listener| listener.listens());
+        gateway.infra.ports = open.map(|listener| listener.port).collect();
         gateways.insert(key.clone(), gateway);
     }
     (gateways, listener_sets)
@@ -187,7 +187,7 @@ fn resolve_gateway(
 /// Refuses listeners whose port is bound for another port already, by a listener of higher precedence.
 fn refuse_taken_ports(listeners: &mut [Listener], privileged_port_shift: u16) {
     let mut taken = BTreeMap::<u16, u16>::new();
-    for listener in listeners.iter_mut().filter(|listener| listener.serves) {
+    for listener in listeners.iter_mut().filter(|listener| listener.listens()) {
         let bound = bound_port(listener.port, privileged_port_shift);
         let first = *taken.entry(bound).or_insert(listener.port);
         if first != listener.port {
@@ -381,6 +381,17 @@ mod tests {
             high.findings.refusals[0].message,
             "Port 10080 cannot be had: it is port 10080 of the machine, as is port 80 of another listener"
         );
+    }
+
+    #[test]
+    fn the_port_of_a_listener_stays_while_its_certificate_is_missing() {
+        let resolved = example::resolved(&["kind: Gateway\nmetadata: {namespace: edge, name: web}\n\
+             spec: {gatewayClassName: ours, listeners: [\
+             {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: gone}]}}, \
+             {name: odd, port: 8080, protocol: ODD}]}"]);
+        let gateway = &resolved.gateways[&ObjectKey::new("edge", "web")];
+        assert!(!gateway.listeners[0].serves);
+        assert_eq!(gateway.infra.ports, [443].into());
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct Listener {
     pub kinds: Vec<&'static str>,
     /// Namespaces that routes may attach from.
     pub namespaces: Namespaces,
-    /// Whether it takes traffic: nothing is wrong with it that would keep it from doing so.
+    /// Whether it takes requests: nothing is wrong with it that would keep it from doing so.
     pub serves: bool,
     /// What is wrong with it.
     pub findings: ListenerFindings,
@@ -166,11 +166,22 @@ impl Listener {
         listener
     }
 
+    /// Whether its port is open: the listener makes sense, by itself and beside others.
+    ///
+    /// One that does not serve for want of certificates, its own or those of authorities, refuses handshakes there:
+    /// the port does not come and go with what the listener refers to, and no other listener gets its requests.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        let mut refusals = self.findings.refusals.iter();
+        self.findings.conflict.is_none()
+            && refusals.all(|refusal| refusal.reason == ListenerRefusal::NoValidCaCertificate)
+    }
+
     /// Decides whether the listener serves, from its findings.
     pub(super) fn decide(&mut self) {
         let tls = self.tls.as_ref();
-        self.serves = self.findings.refusals.is_empty()
-            && self.findings.conflict.is_none()
+        self.serves = self.listens()
+            && self.findings.refusals.is_empty()
             && tls.is_none_or(|tls| !tls.certificates.is_empty());
     }
 }

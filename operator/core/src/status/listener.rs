@@ -91,7 +91,12 @@ fn programmed(listener: &Listener, programming: &Programming) -> Wanted {
         return condition;
     }
     if !listener.serves {
-        return Wanted::no("Programmed", "Invalid", "The listener cannot be served.");
+        let message = if listener.listens() {
+            "The listener cannot be served; its port refuses handshakes meanwhile."
+        } else {
+            "The listener cannot be served."
+        };
+        return Wanted::no("Programmed", "Invalid", message);
     }
     match programming {
         Ok(message) => Wanted::yes("Programmed", "Programmed", message),

@@ -61,7 +61,8 @@ pub fn translate(gateway: &Gateway, routes: &[Vec<Arc<HttpRoute>>], binding: Bin
     };
     let mut ports = BTreeMap::<u16, Vec<server::Behind<'_>>>::new();
     for (listener, routes) in gateway.listeners.iter().zip(routes) {
-        if listener.serves {
+        if listener.listens() {
+            let routes = if listener.serves { routes.as_slice() } else { &[] };
             ports
                 .entry(listener.port)
                 .or_default()

@@ -14,7 +14,7 @@ use crate::{
     syntax::Hostname,
 };
 
-/// A listener with the routes behind it.
+/// A listener whose port is open, with the routes behind it; none where it does not serve.
 pub(super) struct Behind<'a> {
     pub(super) listener: &'a Listener,
     pub(super) routes: &'a [Arc<HttpRoute>],
@@ -47,10 +47,13 @@ pub(super) fn add_port(tables: &mut Tables, port: u16, listeners: &[Behind<'_>],
             port: bound,
             default: hostname.is_none(),
         };
-        let tls = owner
-            .tls
-            .as_ref()
-            .map(|tls| terminate(tls, several.then_some(number)));
+        let tls = owner.tls.as_ref().map(|tls| {
+            if owner.serves {
+                terminate(tls, several.then_some(number))
+            } else {
+                ServerTls::Reject
+            }
+        });
         let candidates = indices[number].candidates(hostname.as_ref());
         let scene = Scene {
             port,
