@@ -58,6 +58,11 @@ impl Authority {
         }
     }
 
+    /// Its private key, PKCS #8.
+    pub fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// A certificate of this authority for these names; for a client, any name will do.
     pub fn issue(&self, names: &[&str]) -> Certificate {
         self.sign(&parameters(names))

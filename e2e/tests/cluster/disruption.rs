@@ -39,7 +39,7 @@ async fn none_fails(
 }
 
 /// Ends the load when it has been enough, and says what became of it.
-async fn end<const N: usize>(setting: &Setting, loads: [Running; N]) -> Result<()> {
+pub(crate) async fn end<const N: usize>(setting: &Setting, loads: [Running; N]) -> Result<()> {
     let requests = number("REQUESTS", 1000) as u64;
     for load in loads {
         // The last of them is due a moment before it has its answer.

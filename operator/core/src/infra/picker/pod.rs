@@ -12,8 +12,12 @@ use crate::{
 /// Where it answers probes.
 const HEALTH_PORT: u16 = 9003;
 
-/// How long it goes on for requests that wait for its choice, in seconds.
-const GRACE_PERIOD: u32 = 130;
+/// How long it goes on as if nothing were when it is told to stop, in seconds: until another one is ready, where it is
+/// the only one. Gateways ask it as long as there is no other.
+const NOTICE: u32 = 10;
+
+/// How long it goes on for requests that wait for its choice, in seconds, the notice included.
+const GRACE_PERIOD: u32 = 140;
 
 impl Maker<'_> {
     pub(super) fn deployment(&self, configuration: &str) -> Object {
@@ -106,6 +110,7 @@ impl Maker<'_> {
             ],
             "readinessProbe": readiness,
             "livenessProbe": liveness,
+            "lifecycle": {"preStop": {"sleep": {"seconds": NOTICE}}},
             "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}},
             "securityContext": {
                 "allowPrivilegeEscalation": false,

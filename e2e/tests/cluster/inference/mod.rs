@@ -1,5 +1,7 @@
 //! Model servers behind a picker that the operator runs.
 
+mod disruption;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -7,6 +9,7 @@ use e2e::{client::Request, inference::programs::Program, standalone::eventually,
 use http_body_util::BodyExt as _;
 use hyper::Method;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::harness::{Gateway, Kind, Setting, alone, condition};
 
@@ -15,6 +18,9 @@ const PICKER: Kind = Kind::new("flotilla.dev/v1alpha1", "EndpointPicker");
 
 /// What an `EndpointPicker` runs unless it names another image.
 const PICKER_IMAGE: &str = "registry.k8s.io/gateway-api-inference-extension/epp:v1.5.0";
+
+/// Whether nodes have the images of picker and model server.
+static LOADED: OnceCell<()> = OnceCell::const_new();
 
 /// Model servers of which each asks for a GPU.
 const SERVERS: &str = "
@@ -67,18 +73,7 @@ spec:
 #[tokio::test]
 async fn a_pool_with_a_picker_of_ours_streams_within_a_minute() -> Result<()> {
     alone("inference", async |setting: &Setting| {
-        setting
-            .in_background(|cluster| {
-                let picker = Program::FullPicker.image()?.named(PICKER_IMAGE.to_owned());
-                for image in [picker, Program::Simulator.image()?] {
-                    let archive = workspace::target().join("images/inference.tar");
-                    image.write(&archive)?;
-                    cluster.load(&archive)?;
-                }
-                Ok(())
-            })
-            .await?;
-
+        load_images(setting).await?;
         let started = Instant::now();
         setting.apply(SERVERS).await?;
         setting.apply(MANIFESTS).await?;
@@ -118,20 +113,55 @@ async fn a_pool_with_a_picker_of_ours_streams_within_a_minute() -> Result<()> {
     .await
 }
 
-/// The events of a streamed completion, which end as they should.
-async fn stream(edge: &Gateway<'_>) -> Result<Vec<String>> {
+/// Gives nodes what picker and model servers run.
+async fn load_images(setting: &Setting) -> Result<()> {
+    let load = setting.in_background(|cluster| {
+        let picker = Program::FullPicker.image()?.named(PICKER_IMAGE.to_owned());
+        for image in [picker, Program::Simulator.image()?] {
+            let archive = workspace::target().join("images/inference.tar");
+            image.write(&archive)?;
+            cluster.load(&archive)?;
+        }
+        Ok(())
+    });
+    LOADED.get_or_try_init(|| load).await?;
+    Ok(())
+}
+
+/// Two model servers and a picker, which serve by way of the Gateway `edge`.
+async fn served(setting: &Setting) -> Result<Gateway<'_>> {
+    load_images(setting).await?;
+    setting.apply(SERVERS).await?;
+    setting.apply(MANIFESTS).await?;
+    let edge = setting.gateway("edge").await?;
+    setting.settled("tide").await?;
+    eventually(async || {
+        let answer = edge.http().send(completion(false, 1)).await?;
+        ensure!(answer.status == 200, "{answer}");
+        Ok(())
+    })
+    .await?;
+    Ok(edge)
+}
+
+/// The question for a completion of so many words.
+fn completion(stream: bool, words: usize) -> Request {
     let question = json!({
         "model": "tide-1b",
-        "stream": true,
-        "max_tokens": 16,
+        "stream": stream,
+        "max_tokens": words,
         "messages": [{"role": "user", "content": "When does the fleet leave the harbour?"}],
     });
-    let request = Request::new(Method::POST, "/v1/chat/completions")
+    Request::new(Method::POST, "/v1/chat/completions")
         .host("tide.example")
         .header("content-type", "application/json")
-        .body(question.to_string());
+        .body(question.to_string())
+}
+
+/// The events of a streamed completion, which end as they should.
+async fn stream(edge: &Gateway<'_>) -> Result<Vec<String>> {
     let mut connection = edge.http().connect().await?;
-    let response = connection.open(request).await?;
+    let response = connection.open(completion(true, 16)).await?;
     ensure!(response.status() == 200, "{response:?}");
     ensure!(response.headers().contains_key("x-inference-pod"), "{response:?}");
     let said = response
