@@ -52,12 +52,17 @@ macro_rules! stores {
                 Snapshot { $( $field: by_key(&self.$field), )* }
             }
 
-            /// All objects as JSON, each with its `apiVersion` and `kind`.
+            /// The objects of those API groups that are wanted as JSON, each with its `apiVersion` and `kind`.
             #[must_use]
-            pub fn list(&self) -> Vec<Value> {
+            pub fn list(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<Value> {
                 let snapshot = self.snapshot();
                 let mut list = Vec::new();
-                $( list.extend(snapshot.$field.values().filter_map(|object| serde_json::to_value(&**object).ok())); )*
+                $(
+                    if is_wanted(&<$type as Resource>::group(&())) {
+                        let objects = snapshot.$field.values();
+                        list.extend(objects.filter_map(|object| serde_json::to_value(&**object).ok()));
+                    }
+                )*
                 list
             }
 

@@ -68,10 +68,15 @@ pub(super) struct Known<'a> {
     pub(super) observed: &'a BTreeMap<ObjectKey, ObservedGateway>,
     /// Which version a gateway is to serve.
     pub(super) version: &'a dyn Fn(&ObjectKey) -> Option<String>,
-    /// All objects as JSON.
+    /// The objects of groups that have our statuses, as JSON.
     pub(super) objects: &'a [Value],
     /// The operator's among the controllers that write statuses.
     pub(super) controller_name: &'a str,
+}
+
+/// Whether the operator writes statuses to kinds of an API group: Kubernetes' own have conditions as well.
+pub(super) fn has_our_statuses(group: &str) -> bool {
+    group.ends_with(".networking.k8s.io") || group == "flotilla.dev"
 }
 
 impl Fleets {
@@ -130,8 +135,7 @@ fn problems(object: &Value, known: &Known<'_>) -> Vec<Problem> {
     let is_ours = match kind.as_str() {
         "Gateway" => known.wanted.contains_key(&key),
         "GatewayClass" => object["spec"]["controllerName"] == known.controller_name,
-        // Kubernetes' own kinds have conditions as well.
-        _ => text(&object["apiVersion"]).contains(".networking.k8s.io/") || kind == "NginxFleet",
+        _ => true,
     };
     if !is_ours {
         return Vec::new();
@@ -236,9 +240,9 @@ mod tests {
                 json!({"conditions": [condition("Accepted", "of another class")]}),
             ),
             object(
-                "Service",
-                "",
-                json!({"conditions": [condition("LoadBalancerPortsError", "Kubernetes' own")]}),
+                "EndpointPicker",
+                "flotilla.dev/",
+                json!({"conditions": [condition("Available", "no pod")]}),
             ),
         ];
         let fleets = Fleets::new(&Known {
@@ -248,10 +252,36 @@ mod tests {
             objects: &objects,
             controller_name: OURS,
         });
-        let problem = Problem {
-            object: "HTTPRoute default/edge".to_owned(),
-            complaint: format!("parent edge: Accepted=False reason Invalid: {OURS}"),
+        let problem = |object: &str, complaint: &str| Problem {
+            object: object.to_owned(),
+            complaint: complaint.to_owned(),
         };
-        assert_eq!(fleets.problems, [problem]);
+        assert_eq!(
+            fleets.problems,
+            [
+                problem(
+                    "HTTPRoute default/edge",
+                    &format!("parent edge: Accepted=False reason Invalid: {OURS}")
+                ),
+                problem(
+                    "EndpointPicker default/edge",
+                    "Available=False reason Invalid: no pod"
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn kubernetes_own_kinds_are_not_ours_to_report() {
+        for group in [
+            "gateway.networking.k8s.io",
+            "inference.networking.k8s.io",
+            "flotilla.dev",
+        ] {
+            assert!(has_our_statuses(group), "{group}");
+        }
+        for group in ["", "networking.k8s.io", "discovery.k8s.io", "apps"] {
+            assert!(!has_our_statuses(group), "{group}");
+        }
     }
 }

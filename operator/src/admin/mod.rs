@@ -121,7 +121,7 @@ async fn metrics(
 }
 
 async fn objects(State(admin): State<Admin>) -> Json<Value> {
-    let mut items = admin.stores.list();
+    let mut items = admin.stores.list(|_| true);
     items.iter_mut().for_each(redact);
     Json(json!({"apiVersion": "v1", "kind": "List", "items": items}))
 }
@@ -137,7 +137,7 @@ async fn fleets(State(admin): State<Admin>) -> Json<Fleets> {
         wanted: &wanted,
         observed: &admin.observations.get().gateways,
         version: &|gateway| admin.publications.generations.version(gateway),
-        objects: &admin.stores.list(),
+        objects: &admin.stores.list(fleets::has_our_statuses),
         controller_name: &admin.controller_name,
     }))
 }
