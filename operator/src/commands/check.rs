@@ -22,10 +22,7 @@ pub(super) fn check(folder: &Path) -> anyhow::Result<String> {
         lines.insert((Some(&problem.position), problem.message.clone()));
     }
     for change in offline.outcome_when_served().statuses {
-        let id = ObjectId {
-            kind: change.kind,
-            key: change.object,
-        };
+        let id = ObjectId::from(&change);
         let status = serde_json::to_value(&change.status)?;
         for complaint in causes(complaints(&status)) {
             lines.insert((offline.positions.get(&id), format!("{id}: {complaint}")));

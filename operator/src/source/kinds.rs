@@ -13,7 +13,7 @@ use kube::{
         watcher::Event,
     },
 };
-use operator_core::{object::ObjectKey, with_kinds};
+use operator_core::{object::ObjectKey, outcome::StatusChange, with_kinds};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -32,6 +32,15 @@ pub struct ObjectId {
 impl fmt::Display for ObjectId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} {}", self.kind, self.key)
+    }
+}
+
+impl From<&StatusChange> for ObjectId {
+    fn from(change: &StatusChange) -> Self {
+        Self {
+            kind: change.kind,
+            key: change.object.clone(),
+        }
     }
 }
 

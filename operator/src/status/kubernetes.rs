@@ -14,7 +14,7 @@ use operator_core::{
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::sleep};
 
-use super::{events::Announcer, time::put_time};
+use super::{events::Announcer, time::dated};
 use crate::{metrics::Metrics, source::ObjectId};
 
 /// How many statuses are on their way at once.
@@ -86,11 +86,7 @@ async fn write_all(
     announcer: &mut Announcer,
     metrics: &Metrics,
 ) -> bool {
-    let id = |change: &StatusChange| ObjectId {
-        kind: change.kind,
-        key: change.object.clone(),
-    };
-    let wanted: BTreeMap<_, _> = changes.iter().map(|change| (id(change), change)).collect();
+    let wanted: BTreeMap<ObjectId, _> = changes.iter().map(|change| (change.into(), change)).collect();
     written.retain(|id, change| wanted.get(id) == Some(&&*change));
     let news = wanted.into_iter().filter(|(id, _)| !written.contains_key(id));
     let mut writes = Vec::new();
@@ -163,8 +159,7 @@ fn merging(status: &Status) -> Value {
         // All that these have is required.
         Status::Route(_) | Status::BackendTlsPolicy(_) => &[],
     };
-    let mut patch = serde_json::to_value(status).expect("statuses are plain data");
-    put_time(&mut patch);
+    let mut patch = dated(status);
     if let Some(fields) = patch.as_object_mut() {
         for field in optional {
             fields.entry(*field).or_insert(Value::Null);

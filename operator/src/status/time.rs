@@ -1,11 +1,14 @@
 //! The clock that core has not.
 
 use jiff::Timestamp;
+use operator_core::outcome::Status;
 use serde_json::Value;
 
-/// Puts the time wherever core has left the epoch for it.
-pub(super) fn put_time(status: &mut Value) {
-    put(status, &now());
+/// A status as JSON, with the time wherever core has left the epoch for it.
+pub(super) fn dated(status: &Status) -> Value {
+    let mut status = serde_json::to_value(status).expect("statuses are plain data");
+    put(&mut status, &now());
+    status
 }
 
 /// The time as conditions have it, in whole seconds.

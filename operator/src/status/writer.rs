@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{
     conditions::{Complaint, complaints},
-    time::put_time,
+    time::dated,
 };
 use crate::{
     metrics::Metrics,
@@ -31,21 +31,9 @@ pub async fn write(
 }
 
 fn write_one(change: &StatusChange, api_server: &Mutex<ApiServer>, metrics: &Metrics) {
-    let StatusChange {
-        kind,
-        object,
-        resource_version,
-        status,
-    } = change;
-    let id = ObjectId {
-        kind,
-        key: object.clone(),
-    };
-    let mut status = serde_json::to_value(status).expect("statuses are plain data");
-    put_time(&mut status);
-    let written = api_server
-        .lock()
-        .write_status(&id, resource_version.as_deref(), status.clone());
+    let (id, status) = (ObjectId::from(change), dated(&change.status));
+    let version = change.resource_version.as_deref();
+    let written = api_server.lock().write_status(&id, version, status.clone());
     match written {
         Ok(before) => {
             metrics.status_writes.inc();
