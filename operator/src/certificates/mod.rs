@@ -40,6 +40,9 @@ pub use serving::serving;
 /// How often a certificate is made anew, and authorities are looked at.
 const PERIOD: Duration = Duration::from_hours(6);
 
+/// How long to wait before what failed is tried again: without a certificate no agent is served.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -136,6 +139,7 @@ impl Keeper {
     async fn run(self) {
         let mut changes = pin!(watch_object(self.secrets.clone(), &self.secret.name).default_backoff());
         let mut stored = None;
+        let mut wait = PERIOD;
         loop {
             tokio::select! {
                 change = changes.next() => match change {
@@ -143,14 +147,17 @@ impl Keeper {
                     Some(Err(error)) => tracing::warn!(secret = %self.secret, %error, "cannot watch the authorities"),
                     None => return,
                 },
-                () = sleep(PERIOD) => {}
+                () = sleep(wait) => {}
             }
-            if let Some(stored) = &stored
-                && let Err(error) = self.look(stored.as_ref()).await
-            {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(%error, cause, "the operator's certificate is not renewed");
-            }
+            let Some(stored) = &stored else { continue };
+            wait = match self.look(stored.as_ref()).await {
+                Ok(()) => PERIOD,
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::error!(%error, cause, "the operator's certificate is not renewed, trying again");
+                    AGAIN
+                }
+            };
         }
     }
 
@@ -229,4 +236,40 @@ fn certified(certificate: &ServingCertificate) -> Result<CertifiedKey, rustls::E
     let chain = chain.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(unreadable)?;
     CertifiedKey::from_der(chain, key, &ring::default_provider())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::json;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::mock;
+
+    #[tokio::test(start_paused = true)]
+    async fn authorities_that_cannot_be_stored_are_tried_again_soon() {
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let client = mock::client({
+            let attempts = attempts.clone();
+            move |asked| {
+                if asked.method != axum::http::Method::POST {
+                    return Some(mock::list(&[]));
+                }
+                let refusal =
+                    json!({"kind": "Status", "status": "Failure", "code": 500, "message": "not now"});
+                attempts.fetch_add(1, Ordering::Relaxed);
+                Some((500, refusal))
+            }
+        });
+        let secret = ObjectKey::new("flotilla-system", "flotilla-authorities");
+        let _certificates = Certificates::keep(&client, secret, vec!["flotilla".to_owned()]);
+        let tried_again = async {
+            while attempts.load(Ordering::Relaxed) < 2 {
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        timeout(Duration::from_mins(1), tried_again).await.unwrap();
+    }
 }
