@@ -13,9 +13,10 @@ use crate::{infrastructure::AddressRange, telemetry::LogFormat};
 
 /// Runs fleets of NGINX gateways from Kubernetes Gateway API objects.
 ///
-/// A folder of YAML files becomes running gateways with `flotilla run`; no cluster is needed. The other commands say
-/// what would happen, without anything running: `check` what is wrong with the objects, `render` what NGINX would be
-/// given, `diff` what would change in it, `explain` where a request would go.
+/// A folder of YAML files becomes running gateways with `flotilla run`; no cluster is needed. In a cluster, `operator`
+/// runs them, which the Helm chart installs, and `status` says how they are. Four commands say what would happen, without
+/// anything running: `check` what is wrong with the objects, `render` what NGINX would be given, `diff` what would change
+/// in it, `explain` where a request would go.
 ///
 /// A folder may hold any number of files named *.yaml, *.yml or *.json, at any depth, with any number of objects each:
 /// Gateways and routes, and the Services, endpoint slices, Secrets, config maps and Namespaces that they need. Objects
@@ -129,8 +130,10 @@ pub struct Run {
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
 
-    /// Address to answer /healthz, /readyz, /metrics and /objects on: a v1/List of all objects with their statuses,
-    /// with Secrets blanked out.
+    /// Address to answer /healthz, /readyz, /metrics, /fleets and /objects on.
+    ///
+    /// /fleets says what every gateway serves and what is wrong, /objects is a v1/List of all objects with their
+    /// statuses, with Secrets blanked out.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin: Option<SocketAddr>,
 
@@ -151,7 +154,7 @@ pub struct Operator {
     pub gateway_image: String,
 
     /// When nodes look for a newer gateway image; by default Kubernetes chooses by the image's tag.
-    #[arg(long, value_name = "Always|IfNotPresent|Never")]
+    #[arg(long, value_name = "POLICY", value_parser = ["Always", "IfNotPresent", "Never"])]
     pub gateway_image_pull_policy: Option<String>,
 
     /// Namespace for the operator's own Lease and Secret.
@@ -197,7 +200,7 @@ pub struct Operator {
     #[arg(long, value_name = "true|false", default_value_t = true, action = ArgAction::Set)]
     pub endpoint_pickers: bool,
 
-    /// Address to answer /healthz, /readyz, /metrics, /objects and /fleets on.
+    /// Address to answer /healthz, /readyz, /metrics, /fleets and /objects on.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin: Option<SocketAddr>,
 }
