@@ -130,19 +130,24 @@ impl Agent {
 
     /// Stops it in order, or by force when that takes too long.
     pub(super) async fn stop(mut self) {
-        let deadline = Instant::now() + DRAIN + PATIENCE;
         self.terminate();
-        while self.runs() {
-            if Instant::now() > deadline {
-                tracing::warn!(folder = %self.folder.path().display(), "agent does not end, killing it");
-                self.kill();
-            }
-            tokio::time::sleep(GLANCE).await;
+        if !self.ends_within(DRAIN + PATIENCE).await {
+            tracing::warn!(folder = %self.folder.path().display(), "agent does not end, killing it");
+            self.kill();
+            self.ends_within(PATIENCE).await;
         }
     }
 
-    fn runs(&mut self) -> bool {
-        matches!(self.look(), Look::Runs)
+    /// Waits for its end, for some time at most; whether it has ended.
+    async fn ends_within(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while matches!(self.look(), Look::Runs) {
+            if Instant::now() > deadline {
+                return false;
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+        true
     }
 
     // Errors of the following two mean that it has just ended.
