@@ -18,6 +18,10 @@ const TRANSIENT: [&str; 2] = ["Pending", "AddressNotAssigned"];
 /// Most bytes of a note that the API server takes.
 const LONGEST_NOTE: usize = 1024;
 
+/// Most objects of which it is known what was told of them. Some are gone, which nobody says; beyond this all is forgotten,
+/// and what holds still may be told once more.
+const MOST_TOLD: usize = 10_000;
+
 /// Tells of every object what its status did not complain about before.
 pub(super) struct Announcer {
     recorder: Recorder,
@@ -53,6 +57,9 @@ impl Announcer {
                 }
                 Err(error) => tracing::warn!(object = %id, %error, "cannot write an Event"),
             }
+        }
+        if self.told.len() >= MOST_TOLD {
+            self.forget();
         }
         if !complaints.is_empty() {
             self.told.insert(id.clone(), complaints);
