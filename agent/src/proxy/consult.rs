@@ -1,6 +1,6 @@
 //! What a leg's picker has to say of a request.
 
-use std::{error::Error, net::SocketAddr};
+use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use http::{Request, Response};
 use hyper::body::{Bytes, Incoming};
@@ -10,7 +10,7 @@ use tracing::warn;
 use super::{
     headers,
     picker::{
-        ask::{Asked, Question, Refused, ask},
+        ask::{Asked, Refused, ask},
         respond::Consulted,
     },
     refusal::Refusal,
@@ -41,7 +41,7 @@ pub enum Dismissal {
 pub async fn consult(
     server: &Server,
     table: &Table,
-    leg: &Leg,
+    leg: &Arc<Leg>,
     picker: &Picker,
     request: Request<Incoming>,
     deadline: Option<Instant>,
@@ -67,21 +67,17 @@ pub async fn consult(
 async fn put(
     server: &Server,
     table: &Table,
-    leg: &Leg,
+    leg: &Arc<Leg>,
     picker: &Picker,
     request: Request<Incoming>,
 ) -> Result<Advice, Dismissal> {
     let picks = &server.metrics.picks;
-    let question = Question {
-        settings: &table.settings,
-        subset: None,
-    };
-    let is_member = |address: &SocketAddr| leg.endpoints.iter().any(|endpoint| endpoint.address == *address);
+    let members = || Arc::clone(&server.newest(leg).endpoints);
     let Some(connections) = server.pickers.connections(picker) else {
         picks.failure.inc();
         return fall_back(server, picker, request.map(Source::Client));
     };
-    match ask(&connections, &question, request, is_member).await {
+    match ask(&connections, &table.settings, request, members).await {
         Ok(Asked::Chosen(chosen)) => {
             picks.endpoints.inc();
             Ok(Advice {

@@ -66,13 +66,19 @@ pub async fn serve(server: Rc<Server>, mut request: Request<Incoming>) -> Respon
 async fn go(
     server: &Rc<Server>,
     table: &Table,
-    leg: &Leg,
+    leg: &Arc<Leg>,
     request: Request<Incoming>,
     deadline: Option<Instant>,
 ) -> Result<Arrival, Dismissal> {
+    let mut leg = Arc::clone(leg);
     let advice = match &leg.picker {
         // Most legs have none, and what asking one needs is large.
-        Some(picker) => Box::pin(consult(server, table, leg, picker, request, deadline)).await?,
+        Some(picker) => {
+            let advice = Box::pin(consult(server, table, &leg, picker, request, deadline)).await?;
+            // Pods may have come while the request was in the picker's queue.
+            leg = server.newest(&leg);
+            advice
+        }
         None => Advice {
             request: request.map(Source::Client),
             endpoints: None,
@@ -83,7 +89,7 @@ async fn go(
     let journey = Journey {
         server,
         table,
-        leg,
+        leg: &leg,
         deadline,
         chosen: advice.endpoints,
         tried: Vec::new(),

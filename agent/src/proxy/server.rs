@@ -8,7 +8,12 @@ use std::{
 
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher};
 
-use super::{metrics::Metrics, picker::Pickers, table::Table, upstream::Pool};
+use super::{
+    metrics::Metrics,
+    picker::Pickers,
+    table::{Leg, Table},
+    upstream::Pool,
+};
 
 /// What the requests of a thread share.
 pub struct Server {
@@ -38,6 +43,12 @@ impl Server {
     #[must_use]
     pub fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.borrow())
+    }
+
+    /// A leg as the newest table has it, for requests that have waited since; the same where it is gone.
+    #[must_use]
+    pub fn newest(&self, leg: &Arc<Leg>) -> Arc<Leg> {
+        Arc::clone(self.table.borrow().leg(&leg.name).unwrap_or(leg))
     }
 
     /// Has new requests go by a table.

@@ -8,3 +8,4 @@ mod patience;
 mod request;
 mod response;
 mod setting;
+mod subset;

@@ -221,19 +221,6 @@ fn a_request_whose_picker_fails_is_whole() {
 }
 
 #[test]
-fn strangers_are_no_choice() {
-    with_picker(async |proxy, mut picker| {
-        let script = async {
-            let mut call = picker.call().await;
-            call.headers().await;
-            call.answer(chosen("10.9.9.9:1,example.com:80"));
-        };
-        let (failure, _) = proxy.failed(get(), script).await;
-        assert!(matches!(failure, Failure::Strangers(_)), "{failure:?}");
-    });
-}
-
-#[test]
 fn a_picker_that_takes_too_long_has_failed() {
     let settings = Settings {
         picker_timeout: Duration::from_millis(50),

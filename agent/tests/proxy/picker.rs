@@ -297,3 +297,22 @@ async fn a_client_that_goes_away_ends_request_and_call() {
         .unwrap();
     assert_eq!(reason, h2::Reason::CANCEL);
 }
+
+#[tokio::test]
+async fn an_endpoint_that_comes_while_the_picker_thinks_may_serve() {
+    let early = Endpoint::listen().await;
+    let late = Endpoint::listen().await;
+    let picker = Http2Endpoint::listen().await;
+    let setting = Setting::start(&with_picker(&[early.address], picker.address, false)).await;
+    let mut pod = Pod::accept(&picker).await;
+    let mut client = setting.client().await;
+    client.get("/").await;
+    let mut call = Call::next(&mut pod).await;
+    call.headers().await;
+    let both = [early.address, late.address];
+    setting.put(&with_picker(&both, picker.address, false)).await;
+    call.choose(&[late.address]);
+    call.end();
+    late.request().await.0.respond("200 OK", "").await;
+    assert_eq!(client.head().await.status(), 200);
+}

@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     net::SocketAddr,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -16,6 +17,7 @@ use http::{
 };
 use http_body::Body;
 use tokio::time::{Instant, sleep};
+use tracing::debug;
 
 use super::{
     call::{self, Call},
@@ -28,7 +30,7 @@ use super::{
     respond::Consulted,
     violation::Violation,
 };
-use crate::proxy::settings::Settings;
+use crate::proxy::{settings::Settings, table::Endpoint};
 
 /// What became of a request.
 #[derive(Debug)]
@@ -85,23 +87,18 @@ pub enum Failure {
     Strangers(String),
 }
 
-/// What a request is asked with.
-#[derive(Debug)]
-pub struct Question<'a> {
-    pub settings: &'a Settings,
-    /// What the picker may choose from; none for the whole pool.
-    pub subset: Option<Metadata>,
-}
-
-/// Asks a picker where a request goes, and waits for all that it says of headers and body.
+/// Asks a picker where a request goes, and waits for all that it says of headers and body. The members of its pool are
+/// those when it has chosen.
 ///
 /// The picker's time begins when it was shown the whole body. Where the call breaks before the picker said anything, it
-/// is asked once more on another connection.
+/// is asked once more on another connection. Where it chooses what is no member, because it knows of other pods than the
+/// gateway does, it is asked once more with the members as the only endpoints to choose from: the subset hint of the
+/// protocol. As long as both know the same pods, a hint would only say what the pool's selector says already.
 pub async fn ask<B>(
     connections: &Connections,
-    question: &Question<'_>,
+    settings: &Settings,
     request: Request<B>,
-    is_member: impl Fn(&SocketAddr) -> bool,
+    members: impl Fn() -> Arc<[Arc<Endpoint>]>,
 ) -> Result<Asked<B>, Refused<B>>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -112,16 +109,17 @@ where
     let mut body = Held::new(body);
     if !body.is_length_known() {
         // A body that turns out empty is none to pickers.
-        read(&mut body, question).await?;
+        read(&mut body, settings).await?;
     }
     let mut tried = None;
+    let mut subset = None;
     let failure = loop {
         let (call, connection) = match connections.call(tried.as_ref()).await {
             Ok(call) => call,
             Err(source) => break Failure::Connect { source },
         };
-        let mut asking = Asking::new(call, question, &mut body);
-        let chosen = asking.choose(&head, question.settings).await;
+        let mut asking = Asking::new(call, subset.clone(), settings, &mut body);
+        let chosen = asking.choose(&head, settings).await;
         let is_heard = asking.is_heard;
         let Asking { call, exchange, .. } = asking;
         match chosen {
@@ -134,9 +132,22 @@ where
                 mutations,
                 body: returned,
             }) => {
+                let members = members();
+                let is_member =
+                    |address: &SocketAddr| members.iter().any(|member| member.address == *address);
                 let endpoints = endpoints(&list, is_member);
                 if endpoints.is_empty() {
-                    break Failure::Strangers(list);
+                    call.finish();
+                    if subset.is_some() || members.is_empty() {
+                        break Failure::Strangers(list);
+                    }
+                    debug!(
+                        list,
+                        "picker chose strangers, and is told the members of its pool"
+                    );
+                    let members = members.iter().map(|member| member.address.to_string());
+                    subset = Some(message::subset(members));
+                    continue;
                 }
                 for mutation in mutations {
                     mutation::apply(mutation, &mut head.headers);
@@ -146,7 +157,7 @@ where
                 return Ok(Asked::Chosen(Box::new(Chosen {
                     endpoints,
                     request: Request::from_parts(head, body),
-                    consulted: Consulted::new(exchange, call, question.settings),
+                    consulted: Consulted::new(exchange, call, settings),
                 })));
             }
             Err(Interruption::Failed(Failure::Call { source }))
@@ -163,13 +174,13 @@ where
 }
 
 /// Reads the first of a body, or its end.
-async fn read<B>(body: &mut Held<B>, question: &Question<'_>) -> Result<(), Unreadable>
+async fn read<B>(body: &mut Held<B>, settings: &Settings) -> Result<(), Unreadable>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
     while body.chunks().is_empty() && !body.is_read() {
-        poll_fn(|context| body.poll_read(context, question.settings.request_buffer)).await?;
+        poll_fn(|context| body.poll_read(context, settings.request_buffer)).await?;
     }
     Ok(())
 }
@@ -205,14 +216,11 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    fn new(call: Call, question: &Question<'_>, body: &'a mut Held<B>) -> Self {
+    fn new(call: Call, subset: Option<Metadata>, settings: &Settings, body: &'a mut Held<B>) -> Self {
         Self {
             call,
             // A body that is printed anew is a little longer or shorter.
-            exchange: Exchange::new(
-                question.subset.clone(),
-                question.settings.request_buffer.saturating_mul(2),
-            ),
+            exchange: Exchange::new(subset, settings.request_buffer.saturating_mul(2)),
             body,
             shown: 0,
             is_end_shown: false,

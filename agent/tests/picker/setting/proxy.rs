@@ -5,7 +5,7 @@ use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use agent::proxy::{
     picker::{
         Pickers,
-        ask::{Asked, Chosen, Failure, Question, Refused, ask},
+        ask::{Asked, Chosen, Failure, Refused, ask},
         connections::Connections,
         held::Held,
         respond::Responded,
@@ -44,12 +44,8 @@ impl Proxy {
     }
 
     pub async fn ask(&self, request: http::Request<Body>) -> Result<Asked<Body>, Refused<Body>> {
-        let question = Question {
-            settings: &self.settings,
-            subset: None,
-        };
-        let is_member = |address: &SocketAddr| *address == ENDPOINT.parse().unwrap();
-        ask(&self.connections(), &question, request, is_member).await
+        let members = || Arc::new([Arc::new(table::Endpoint::new(ENDPOINT.parse().unwrap()))]) as Arc<[_]>;
+        ask(&self.connections(), &self.settings, request, members).await
     }
 
     /// Asks, with what the picker does meanwhile.
