@@ -32,8 +32,8 @@ use crate::{
     proxy_link::ProxyLink,
 };
 
-/// How long NGINX may take from the signal to serving; 10,000 routes take seconds.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long NGINX may take from the signal to serving; the largest configurations take seconds.
+const CONFIRM_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How often NGINX is asked in that time.
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(5);
@@ -189,9 +189,9 @@ impl Gateway {
     /// Does what is missing between wanted and served; where that fails, says which version and why.
     async fn step(&mut self, wanted: Option<&Config>) -> Result<(), (String, Failure)> {
         self.running.take_if(|running| running.master.has_exited());
-        let kept = self.serve_current().await;
+        let kept = self.serve_good().await;
         match wanted {
-            Some(config) if self.generations().current().as_ref() != Some(&config.version) => self
+            Some(config) if self.generations().good().as_ref() != Some(&config.version) => self
                 .apply(config)
                 .await
                 .map_err(|failure| (config.version.clone(), failure)),
@@ -200,12 +200,12 @@ impl Gateway {
     }
 
     /// Has NGINX run and serve the last good configuration, if there is one.
-    async fn serve_current(&mut self) -> Result<(), (String, Failure)> {
+    async fn serve_good(&mut self) -> Result<(), (String, Failure)> {
         if self.served_version().is_some() {
             return Ok(());
         }
         self.report_served();
-        match self.generations().current() {
+        match self.generations().good() {
             Some(version) => self
                 .bring_up(&version)
                 .await
@@ -214,14 +214,14 @@ impl Gateway {
         }
     }
 
-    /// Stages, tests, switches, and keeps the switch only if NGINX follows.
+    /// Stages, switches, and keeps the switch only if NGINX follows.
     async fn apply(&mut self, config: &Config) -> Result<(), Failure> {
         let generations = self.generations();
-        let previous = generations.current();
+        let previous = generations.good();
         generations.stage(config)?;
         let outcome = self.bring_up(&config.version).await;
-        if outcome.is_err() && generations.current() != previous {
-            generations.switch(previous.as_deref())?;
+        if outcome.is_err() {
+            generations.go_back()?;
         }
         let mut keep = vec![config.version.as_str()];
         keep.extend(previous.as_deref());
@@ -245,10 +245,10 @@ impl Gateway {
             counts_connections: self.parts.binary.counts_connections(),
             proxy_threads: self.parts.proxy_threads,
         })?;
-        self.parts
-            .binary
-            .test(&Generations::configuration(version))
-            .await?;
+        if !self.may_be_tried(version) {
+            let configuration = Generations::configuration(version);
+            self.parts.binary.test(&configuration).await?;
+        }
         let upstreams = generations.upstreams(version)?;
         // NGINX carries over the endpoints of an upstream that it had before.
         let known = served.map(|served| &served.upstreams);
@@ -259,8 +259,9 @@ impl Gateway {
         }
         let endpoints_known = self.parts.dns.asked_about(&new, ENDPOINTS_SILENCE);
 
-        generations.switch(Some(version))?;
+        generations.switch(version)?;
         self.start_or_reload(version, reloads).await?;
+        generations.approve(version)?;
         if endpoints_known.await {
             process::at_rest(&self.parts.prefix).await;
         } else {
@@ -284,6 +285,17 @@ impl Gateway {
         );
         self.report_served();
         Ok(())
+    }
+
+    /// Whether a version is put to the NGINX that runs, without a test in a process of its own.
+    ///
+    /// A reload reads all of it anyway, which is most of what it costs, and changes nothing when it cannot: see
+    /// <https://nginx.org/en/docs/control.html#reconfiguration>. What was refused before is tested first, though, so
+    /// that nothing that harms NGINX can do so again and again.
+    fn may_be_tried(&self, version: &str) -> bool {
+        let report = self.parts.report.borrow();
+        let refused = report.rejection.as_ref();
+        self.running.is_some() && refused.is_none_or(|rejection| rejection.config != version)
     }
 
     async fn start_or_reload(&mut self, version: &str, reloads: u64) -> Result<(), Failure> {

@@ -1,4 +1,7 @@
-//! The configurations on disk: each in a folder of its own, one of them current.
+//! The configurations on disk: each in a folder of its own, one of them current, one of them good.
+//!
+//! They differ only while NGINX is taking up a newer one: whatever ends meanwhile, what starts next starts from the good
+//! one.
 
 use std::{
     collections::BTreeSet,
@@ -60,7 +63,7 @@ pub struct Addition<'agent> {
     pub proxy_threads: usize,
 }
 
-/// The folders below `generations/`, and `current`.
+/// The folders below `generations/`, `current` and `good`.
 #[derive(Clone, Debug)]
 pub struct Generations {
     prefix: Prefix,
@@ -74,7 +77,7 @@ impl Generations {
         }
     }
 
-    /// Puts a configuration's files into the folder of its version; those of the current one are there already.
+    /// Puts a configuration's files into the folder of its version; those of the good one are there already.
     pub fn stage(&self, config: &Config) -> Result<(), Error> {
         let Config { version, files } = config;
         if version.is_empty()
@@ -83,7 +86,7 @@ impl Generations {
         {
             return Err(Error::Version(version.clone()));
         }
-        if self.current().as_deref() == Some(version) {
+        if self.good().as_deref() == Some(version) {
             return Ok(());
         }
         // A version has no dot, so that this cannot be one's folder.
@@ -123,31 +126,42 @@ impl Generations {
         format!("generations/{version}/nginx.conf")
     }
 
-    /// The version that NGINX starts from and reloads to; none before the first good one.
+    /// The last version that NGINX was seen to serve; none before the first.
     #[must_use]
-    pub fn current(&self) -> Option<String> {
-        let target = fs::read_link(self.prefix.current()).ok()?;
+    pub fn good(&self) -> Option<String> {
+        let target = fs::read_link(self.prefix.good()).ok()?;
         let version = target.file_name()?.to_str()?.to_owned();
         self.folder(&version).is_dir().then_some(version)
     }
 
-    /// Makes a version the current one, or none.
-    pub fn switch(&self, version: Option<&str>) -> Result<(), Error> {
-        let current = self.prefix.current();
-        let Some(version) = version else {
-            return Ok(files::remove(&current)?);
-        };
-        // A link cannot be changed, but a new one can take its place at once.
-        let next = self.prefix.path().join("current.new");
+    /// Has NGINX read a version at its next start or reload.
+    pub fn switch(&self, version: &str) -> Result<(), Error> {
+        self.link(&self.prefix.current(), version)
+    }
+
+    /// Takes a version that NGINX serves for good.
+    pub fn approve(&self, version: &str) -> Result<(), Error> {
+        self.link(&self.prefix.good(), version)
+    }
+
+    /// Has NGINX read what was good before, or nothing, after all.
+    pub fn go_back(&self) -> Result<(), Error> {
+        match self.good() {
+            Some(good) => self.switch(&good),
+            None => Ok(files::remove(&self.prefix.current())?),
+        }
+    }
+
+    /// A link cannot be changed, but a new one can take its place at once.
+    fn link(&self, path: &Path, version: &str) -> Result<(), Error> {
+        let next = path.with_extension("new");
         files::remove(&next)?;
-        symlink(Path::new("generations").join(version), &next).map_err(|source| Error::Link {
-            path: next.clone(),
-            source,
-        })?;
-        fs::rename(&next, &current).map_err(|source| Error::Link {
-            path: current,
-            source,
-        })
+        symlink(Path::new("generations").join(version), &next)
+            .and_then(|()| fs::rename(&next, path))
+            .map_err(|source| Error::Link {
+                path: path.to_owned(),
+                source,
+            })
     }
 
     /// Removes all generations but those to keep.
@@ -188,6 +202,9 @@ impl Generations {
 ///
 /// No parser of NGINX's language: it serves to know how long to wait before a configuration is called served.
 fn upstreams_in(text: &str) -> BTreeSet<Upstream> {
+    if !text.contains("resolve") {
+        return BTreeSet::new();
+    }
     let uncommented: Vec<&str> = text.lines().filter_map(|line| line.split('#').next()).collect();
     uncommented
         .join(" ")
@@ -304,7 +321,7 @@ mod tests {
         assert_eq!(read("nginx.conf"), "a");
         assert_eq!(read("conf.d/http.conf"), "b");
         assert_eq!(read("certificates/shop.pem"), "c");
-        assert_eq!(generations.current(), None, "staging switches nothing");
+        assert!(!prefix.current().exists(), "staging switches nothing");
     }
 
     #[test]
@@ -337,22 +354,40 @@ mod tests {
     }
 
     #[test]
-    fn the_current_version_is_the_one_switched_to() {
+    fn the_good_version_is_the_last_approved() {
         let (_folder, _prefix, generations) = generations();
+        assert_eq!(generations.good(), None);
         for version in ["1", "2", "3"] {
             generations
                 .stage(&config(version, &[("nginx.conf", "")]))
                 .unwrap();
-            generations.switch(Some(version)).unwrap();
-            assert_eq!(generations.current().as_deref(), Some(version));
+            generations.switch(version).unwrap();
+            assert_ne!(generations.good().as_deref(), Some(version));
+            generations.approve(version).unwrap();
+            assert_eq!(generations.good().as_deref(), Some(version));
         }
         generations.prune(&["3", "2"]).unwrap();
-        generations.switch(Some("1")).unwrap();
-        assert_eq!(generations.current(), None, "a link to what was removed is none");
-        generations.switch(Some("2")).unwrap();
-        assert_eq!(generations.current().as_deref(), Some("2"));
-        generations.switch(None).unwrap();
-        assert_eq!(generations.current(), None);
+        generations.approve("1").unwrap();
+        assert_eq!(generations.good(), None, "a link to what was removed is none");
+    }
+
+    #[test]
+    fn nginx_reads_what_was_good_when_another_was_not() {
+        let (_folder, prefix, generations) = generations();
+        for version in ["1", "2"] {
+            generations
+                .stage(&config(version, &[("nginx.conf", version)]))
+                .unwrap();
+        }
+        let read = || fs::read_to_string(prefix.current().join("nginx.conf")).ok();
+        generations.switch("1").unwrap();
+        generations.go_back().unwrap();
+        assert_eq!(read(), None, "nothing was good");
+        generations.approve("1").unwrap();
+        generations.switch("2").unwrap();
+        assert_eq!(read().as_deref(), Some("2"));
+        generations.go_back().unwrap();
+        assert_eq!(read().as_deref(), Some("1"));
     }
 
     #[test]

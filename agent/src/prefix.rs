@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! generations/<version>/   files of the operator, agent.conf and proxy.conf of ours, certificates -> ../../certificates
-//! current                  -> generations/<version>, the last good one
+//! current                  -> generations/<version>, what NGINX reads when it starts or is reloaded
+//! good                     -> generations/<version>, the last that it was seen to serve
 //! certificates/            what NGINX reads at handshakes
 //! data.binpb               the data in effect, for starts of supervisor and proxy without the operator
 //! dns.ports                where NGINX asks for endpoints
@@ -83,10 +84,16 @@ impl Prefix {
         self.0.join("generations")
     }
 
-    /// The link to the last good version.
+    /// The link to the version that NGINX reads.
     #[must_use]
     pub fn current(&self) -> PathBuf {
         self.0.join("current")
+    }
+
+    /// The link to the last good version.
+    #[must_use]
+    pub fn good(&self) -> PathBuf {
+        self.0.join("good")
     }
 
     /// The folder of what NGINX reads at handshakes.

@@ -1,6 +1,9 @@
 //! Configurations: taken, refused, replaced.
 
-use std::fs;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+};
 
 use tokio::net::TcpListener;
 
@@ -101,6 +104,35 @@ async fn a_refused_configuration_leaves_the_last_good_one_and_names_file_and_lin
 
     operator.want(config("2a", address, ""), data("d2", &[shop.address]));
     assert_eq!(operator.served("2a").await.rejection, None);
+}
+
+#[tokio::test]
+async fn only_what_starts_nginx_or_was_refused_before_is_tested_apart() {
+    let Some(nginx) = nginx() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (program, calls) = (folder.path().join("nginx"), folder.path().join("calls"));
+    let script = format!(
+        "#!/bin/sh\necho \"$*\" >> {}\nexec {} \"$@\"\n",
+        calls.display(),
+        nginx.display()
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o700)).unwrap();
+    let tests = || {
+        let calls = fs::read_to_string(&calls).unwrap();
+        calls.lines().filter(|call| call.contains(" -t")).count()
+    };
+    let (mut operator, _agent) = Agent::start(&program);
+    let address = free_address();
+    for version in ["1a", "2a"] {
+        operator.want(config(version, address, ""), data("d1", &[]));
+        operator.served(version).await;
+        assert_eq!(tests(), 1, "{version}");
+    }
+    operator.want(config("bad", address, "nonsense on;"), data("d1", &[]));
+    operator.rejected("bad").await;
+    eventually("a test of what was refused", async || tests() > 1).await;
+    assert_eq!(get(address, "/config").await.unwrap().1, "2a");
 }
 
 #[tokio::test]

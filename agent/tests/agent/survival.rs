@@ -1,6 +1,10 @@
 //! What is killed comes back, and nobody notices more than has to be.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    time::{Duration, Instant},
+};
 
 use rustix::process::{Signal, kill_process};
 
@@ -143,6 +147,35 @@ async fn a_restart_without_operator_serves_last_good() {
     agent.restart();
     eventually("last good", async || {
         matches!(get(address, "/").await, Ok((200, _)))
+    })
+    .await;
+    assert_eq!(get(address, "/config").await.unwrap().1, "1a");
+}
+
+#[tokio::test]
+async fn a_restart_starts_from_what_served_and_not_from_what_was_about_to() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, mut agent) = Agent::start_with(&nginx, &["--drain-timeout", "500ms"]);
+    let (address, shop) = (free_address(), Backend::start("shop").await);
+    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
+    operator.served("1a").await;
+    drop(operator);
+    agent.signal(Signal::TERM);
+    assert!(agent.wait().success());
+
+    // As an agent leaves it that is killed before NGINX has said what it thinks of a version.
+    let (folder, current) = (
+        agent.prefix().join("generations/2a"),
+        agent.prefix().join("current"),
+    );
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("nginx.conf"), "nonsense on;").unwrap();
+    fs::remove_file(&current).unwrap();
+    symlink(&folder, &current).unwrap();
+
+    agent.restart();
+    eventually("last good", async || {
+        matches!(get(address, "/config").await, Ok((200, _)))
     })
     .await;
     assert_eq!(get(address, "/config").await.unwrap().1, "1a");
