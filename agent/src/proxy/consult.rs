@@ -3,11 +3,12 @@
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use http::{Request, Response};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use super::{
+    client_body::ClientBody,
     headers,
     picker::{
         ask::{Asked, Refused, ask},
@@ -43,7 +44,7 @@ pub async fn consult(
     table: &Table,
     leg: &Arc<Leg>,
     picker: &Picker,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
     deadline: Option<Instant>,
 ) -> Result<Advice, Dismissal> {
     let begun = Instant::now();
@@ -69,7 +70,7 @@ async fn put(
     table: &Table,
     leg: &Arc<Leg>,
     picker: &Picker,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Result<Advice, Dismissal> {
     let picks = &server.metrics.picks;
     let members = || Arc::clone(&server.newest(leg).endpoints);

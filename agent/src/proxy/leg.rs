@@ -12,6 +12,7 @@ use tracing::{error, warn};
 
 use super::{
     body::{Body, Limits, Origin},
+    client_body::ClientBody,
     consult::{Advice, Dismissal, consult},
     headers,
     journey::{Journey, Reply},
@@ -33,7 +34,8 @@ struct Arrival {
 }
 
 /// Answers one request.
-pub async fn serve(server: Rc<Server>, mut request: Request<Incoming>) -> Response<Body> {
+pub async fn serve(server: Rc<Server>, request: Request<Incoming>) -> Response<Body> {
+    let mut request = request.map(ClientBody::new);
     let begun = Instant::now();
     let mut ongoing = server.metrics.begin();
     let table = server.table();
@@ -67,7 +69,7 @@ async fn go(
     server: &Rc<Server>,
     table: &Table,
     leg: &Arc<Leg>,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
     deadline: Option<Instant>,
 ) -> Result<Arrival, Dismissal> {
     let mut leg = Arc::clone(leg);
@@ -123,7 +125,7 @@ fn leg<'a>(table: &'a Table, headers: &HeaderMap) -> Option<&'a Arc<Leg>> {
 }
 
 /// Makes a request fit for pickers and endpoints.
-fn prepare(request: &mut Request<Incoming>) {
+fn prepare<B>(request: &mut Request<B>) {
     request.extensions_mut().clear();
     let headers = request.headers_mut();
     let upgrade = headers::upgrade(headers);

@@ -17,6 +17,7 @@
 
 pub mod accept;
 pub mod body;
+pub mod client_body;
 pub mod consult;
 pub mod control;
 pub mod headers;

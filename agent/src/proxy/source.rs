@@ -6,17 +6,20 @@ use std::{
 };
 
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 
-use super::picker::held::{BoxError, Held};
+use super::{
+    client_body::ClientBody,
+    picker::held::{BoxError, Held},
+};
 
 /// The body that endpoints get.
 #[derive(Debug)]
 pub enum Source {
     /// The client's own.
-    Client(Incoming),
+    Client(ClientBody),
     /// What a picker has seen of it or made of it.
-    Held(Held<Incoming>),
+    Held(Held<ClientBody>),
 }
 
 impl Body for Source {

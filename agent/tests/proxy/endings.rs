@@ -75,6 +75,28 @@ async fn without_an_endpoint_clients_are_asked_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_connection_stays_when_the_rest_of_a_body_is_of_no_use() {
+    let setting = Setting::with_leg(&[], Leg::default()).await;
+    let mut client = setting.client().await;
+    let half = vec![b'x'; 300_000];
+    for (framing, begin, end) in [
+        ("content-length: 600000", "", ""),
+        ("transfer-encoding: chunked", "927c0\r\n", "\r\n0\r\n\r\n"),
+    ] {
+        let head = format!("POST / HTTP/1.1\r\nhost: a\r\nx-flotilla-leg: leg\r\n{framing}\r\n\r\n{begin}");
+        client.send(head).await;
+        client.send(&half).await;
+        assert_eq!(client.response().await.0.status(), 503);
+        client.send(&half).await;
+        client.send(end).await;
+        client.get("/").await;
+        assert_eq!(client.response().await.0.status(), 503);
+    }
+    drop(client);
+    setting.until("flotilla_proxy_requests_in_flight", 0.0).await;
+}
+
+#[tokio::test]
 async fn a_leg_that_does_not_exist_is_answered_with_503() {
     let setting = Setting::with_leg(&[], Leg::default()).await;
     let mut client = setting.client().await;
