@@ -100,12 +100,20 @@ impl StatusChange {
         wanted: S,
         status: impl FnOnce(S) -> Status,
     ) -> Option<Self> {
-        let is_wanted = *stored != wanted && object.meta().deletion_timestamp.is_none();
-        is_wanted.then(|| Self {
+        if *stored == wanted {
+            return None;
+        }
+        Self::to(kind, object, status(wanted))
+    }
+
+    /// The change of an object's status to this one; `None` if the object is on its way out.
+    pub(crate) fn to(kind: &'static str, object: &impl ResourceExt, status: Status) -> Option<Self> {
+        let stays = object.meta().deletion_timestamp.is_none();
+        stays.then(|| Self {
             kind,
             object: ObjectKey::of(object),
             resource_version: object.resource_version(),
-            status: status(wanted),
+            status,
         })
     }
 }

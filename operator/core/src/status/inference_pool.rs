@@ -1,16 +1,14 @@
-//! What is said about `InferencePool`s, one entry for each Gateway whose routes lead there.
-//!
-//! Several controllers may write `status.parents`: their entries are kept as they are, and ours go with the last route
+//! What is said about `InferencePool`s, one entry for each Gateway whose routes lead there: ours go with the last route
 //! (<https://gateway-api-inference-extension.sigs.k8s.io/reference/spec/#inferencepoolstatus>).
 
 use std::collections::BTreeMap;
 
-use super::condition::{Wanted, merged, sentences};
+use super::{
+    condition::{Wanted, sentences},
+    entries::{Entries, gateway_reference},
+};
 use crate::{
-    api::{
-        GATEWAY_GROUP, HttpRoute, INFERENCE_GROUP, InferencePool, InferencePoolParentStatus,
-        InferencePoolStatus, ParentReference,
-    },
+    api::{HttpRoute, INFERENCE_GROUP, InferencePoolStatus, ParentReference},
     object::ObjectKey,
     options::Options,
     outcome::{Status, StatusChange},
@@ -42,13 +40,20 @@ pub(super) fn changes(snapshot: &Snapshot, resolved: &Resolved, options: &Option
     let changes = snapshot.inference_pools.iter().filter_map(|(key, object)| {
         let pool = resolved.inference_pools.get(key)?;
         let parents = parents.remove(key).unwrap_or_default();
-        let status = changed_status(object, pool, &parents, options)?;
-        Some(StatusChange {
-            kind: "InferencePool",
-            object: key.clone(),
-            resource_version: object.metadata.resource_version.clone(),
-            status: Status::InferencePool(status),
-        })
+        let wanted = parents.iter().map(|(gateway, accepted)| {
+            let conditions = vec![accepted_condition(pool, gateway, *accepted), resolved_refs(pool)];
+            (gateway_reference(gateway), conditions)
+        });
+        let entries = Entries {
+            controller_name: &options.controller_name,
+            types: &TYPES,
+            generation: object.metadata.generation,
+            most: MOST_PARENTS,
+        };
+        let stored = object.status.as_ref().map(|status| status.parents.as_slice());
+        let parents = entries.changed(stored.unwrap_or_default(), wanted)?;
+        let status = Status::InferencePool(InferencePoolStatus { parents });
+        StatusChange::to("InferencePool", object.as_ref(), status)
     });
     changes.collect()
 }
@@ -114,49 +119,6 @@ fn gateway<'a>(
     resolved.gateways.get(&key).map(|gateway| &gateway.key)
 }
 
-/// The status of a pool that has these parents; `None` if it is stored already.
-fn changed_status(
-    object: &InferencePool,
-    pool: &Pool,
-    parents: &Parents<'_>,
-    options: &Options,
-) -> Option<InferencePoolStatus> {
-    let stored = object.status.as_ref().map(|status| status.parents.as_slice());
-    let stored = stored.unwrap_or_default();
-    let is_ours =
-        |entry: &&InferencePoolParentStatus| entry.controller_name.as_ref() == Some(&options.controller_name);
-    let (ours, foreign): (Vec<_>, Vec<_>) = stored.iter().partition(is_ours);
-    let room = MOST_PARENTS.saturating_sub(foreign.len());
-    let wanted: Vec<InferencePoolParentStatus> = parents
-        .iter()
-        .take(room)
-        .map(|(gateway, accepted)| {
-            let parent_ref = parent_ref(gateway);
-            let before = ours.iter().find(|entry| entry.parent_ref == parent_ref);
-            let before = before.map_or(&[][..], |entry| &entry.conditions);
-            let conditions = vec![accepted_condition(pool, gateway, *accepted), resolved_refs(pool)];
-            InferencePoolParentStatus {
-                conditions: merged(before, conditions, &TYPES, object.metadata.generation),
-                parent_ref,
-                controller_name: Some(options.controller_name.clone()),
-            }
-        })
-        .collect();
-    (!ours.iter().copied().eq(&wanted)).then(|| InferencePoolStatus {
-        parents: foreign.into_iter().cloned().chain(wanted).collect(),
-    })
-}
-
-fn parent_ref(gateway: &ObjectKey) -> ParentReference {
-    ParentReference {
-        group: Some(GATEWAY_GROUP.to_owned()),
-        kind: Some("Gateway".to_owned()),
-        namespace: Some(gateway.namespace.clone()),
-        name: gateway.name.clone(),
-        ..ParentReference::default()
-    }
-}
-
 fn accepted_condition(pool: &Pool, gateway: &ObjectKey, accepted: bool) -> Wanted {
     if let Some(refused) = Wanted::refused("Accepted", &pool.unsupported) {
         return refused;
@@ -205,6 +167,7 @@ fn resolved_refs(pool: &Pool) -> Wanted {
 mod tests {
     use super::*;
     use crate::{
+        api::{GATEWAY_GROUP, InferencePoolParentStatus},
         observed::Observed,
         resolve::example::{GATEWAY, snapshot},
         status::example::summary,
@@ -360,13 +323,5 @@ spec:
         let route = route("default", "parentRefs: [{kind: ListenerSet, name: more}]", "");
         let parents = parents(&[listener_set, &pool("", "{}"), &route]).expect("a change");
         assert_eq!(parents[0].parent_ref.name, "edge");
-    }
-
-    #[test]
-    fn there_are_never_more_entries_than_the_api_server_takes() {
-        let foreign = "{parentRef: {name: other}, controllerName: example.com/other}";
-        let stored = format!("{{parents: [{}]}}", vec![foreign; MOST_PARENTS].join(", "));
-        let route = route("default", TO_EDGE, "");
-        assert_eq!(parents(&[&pool("", &stored), &route]), None);
     }
 }

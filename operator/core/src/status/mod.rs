@@ -9,6 +9,7 @@
 mod class;
 mod condition;
 mod endpoint_picker;
+mod entries;
 #[cfg(test)]
 mod example;
 mod feature;

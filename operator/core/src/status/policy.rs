@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::condition::{Wanted, merged, sentences};
+use super::{
+    condition::{Wanted, sentences},
+    entries::{Entries, gateway_reference},
+};
 use crate::{
-    api::{
-        BackendObjectReference, BackendTlsPolicy, GATEWAY_GROUP, HttpRoute, HttpRouteFilter, ParentReference,
-        PolicyAncestorStatus, PolicyStatus,
-    },
+    api::{BackendObjectReference, BackendTlsPolicy, HttpRoute, HttpRouteFilter, PolicyStatus},
     config::Upstream,
     object::ObjectKey,
     options::Options,
@@ -37,16 +37,20 @@ pub(super) fn changes(snapshot: &Snapshot, resolved: &Resolved, options: &Option
             .flatten()
             .copied()
             .collect();
-        let stored = policy.status.clone().unwrap_or_default();
         let conditions = conditions(policy, resolved.policies.policies.get(key)?);
-        let status = status(&stored, policy, &conditions, ancestors, options);
-        StatusChange::new(
-            "BackendTLSPolicy",
-            policy.as_ref(),
-            &stored,
-            status,
-            Status::BackendTlsPolicy,
-        )
+        let wanted = ancestors
+            .into_iter()
+            .map(|gateway| (gateway_reference(gateway), conditions.clone()));
+        let entries = Entries {
+            controller_name: &options.controller_name,
+            types: OURS,
+            generation: policy.metadata.generation,
+            most: MOST_ANCESTORS,
+        };
+        let stored = policy.status.as_ref().map(|status| status.ancestors.as_slice());
+        let ancestors = entries.changed(stored.unwrap_or_default(), wanted)?;
+        let status = Status::BackendTlsPolicy(PolicyStatus { ancestors });
+        StatusChange::to("BackendTLSPolicy", policy.as_ref(), status)
     });
     changes.collect()
 }
@@ -126,46 +130,6 @@ fn conditions(object: &BackendTlsPolicy, policy: &Policy) -> Vec<Wanted> {
         )
     });
     vec![accepted, resolved]
-}
-
-/// The stored status with our entries as they should be, and those of others as they are.
-fn status(
-    stored: &PolicyStatus,
-    policy: &BackendTlsPolicy,
-    conditions: &[Wanted],
-    gateways: BTreeSet<&ObjectKey>,
-    options: &Options,
-) -> PolicyStatus {
-    let is_ours = |entry: &&PolicyAncestorStatus| entry.controller_name == options.controller_name;
-    let (ours, foreign): (Vec<_>, Vec<_>) = stored.ancestors.iter().partition(is_ours);
-    let room = MOST_ANCESTORS.saturating_sub(foreign.len());
-    let wanted = gateways.into_iter().take(room).map(|gateway| {
-        let ancestor_ref = ancestor_ref(gateway);
-        let stored = ours.iter().find(|entry| entry.ancestor_ref == ancestor_ref);
-        let stored = stored.map_or(&[][..], |entry| &entry.conditions);
-        PolicyAncestorStatus {
-            ancestor_ref,
-            controller_name: options.controller_name.clone(),
-            conditions: merged(stored, conditions.to_vec(), OURS, policy.metadata.generation),
-        }
-    });
-    PolicyStatus {
-        ancestors: foreign
-            .iter()
-            .map(|entry| (*entry).clone())
-            .chain(wanted)
-            .collect(),
-    }
-}
-
-fn ancestor_ref(gateway: &ObjectKey) -> ParentReference {
-    ParentReference {
-        group: Some(GATEWAY_GROUP.to_owned()),
-        kind: Some("Gateway".to_owned()),
-        namespace: Some(gateway.namespace.clone()),
-        name: gateway.name.clone(),
-        ..ParentReference::default()
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! What is said about routes, one entry for each parent of ours.
-//!
-//! `status.parents` is one list that several controllers write, so entries of others are kept as they are; those of
-//! ours for parents that the route no longer refers to, or that are no longer ours, go
+//! What is said about routes, one entry for each parent of ours
 //! (<https://gateway-api.sigs.k8s.io/reference/spec/#routestatus>).
 
-use super::condition::{Wanted, merged, sentences};
+use super::{
+    condition::{Wanted, sentences},
+    entries::Entries,
+};
 use crate::{
-    api::{Route, RouteParentStatus, RouteStatus},
+    api::{Route, RouteStatus},
     object::ObjectKey,
     options::Options,
     outcome::{Status, StatusChange},
@@ -20,6 +20,9 @@ use crate::{
 
 /// Types of the conditions that are ours.
 const TYPES: [&str; 3] = ["Accepted", "ResolvedRefs", "PartiallyInvalid"];
+
+/// Most entries that the API server takes in `status.parents`.
+const MOST_PARENTS: usize = 32;
 
 /// Most mistakes that one message lists.
 const LISTED: usize = 10;
@@ -59,60 +62,24 @@ impl Writer<'_> {
         conditions: impl Fn(&ObjectKey, &Attachment) -> Vec<Wanted>,
     ) {
         for (key, route) in routes {
-            let attachments = self.resolved.attachments.of(kind, key);
-            let wanted = attachments
-                .iter()
-                .map(|attachment| (attachment.parent_ref, conditions(key, attachment)));
-            let controller_name = &self.options.controller_name;
-            if let Some(status) = changed_status(route.as_ref(), wanted, controller_name) {
-                self.changes.push(StatusChange {
-                    kind,
-                    object: key.clone(),
-                    resource_version: route.meta().resource_version.clone(),
-                    status: Status::Route(status),
-                });
-            }
+            let attachments = self.resolved.attachments.of(kind, key).iter();
+            let wanted = attachments.map(|attachment| {
+                let parent_ref = route.parent_refs()[attachment.parent_ref].clone();
+                (parent_ref, conditions(key, attachment))
+            });
+            let entries = Entries {
+                controller_name: &self.options.controller_name,
+                types: &TYPES,
+                generation: route.meta().generation,
+                most: MOST_PARENTS,
+            };
+            let stored = route.status().map(|status| status.parents.as_slice());
+            let parents = entries.changed(stored.unwrap_or_default(), wanted);
+            let status = parents.map(|parents| Status::Route(RouteStatus { parents }));
+            let change = status.and_then(|status| StatusChange::to(kind, route.as_ref(), status));
+            self.changes.extend(change);
         }
     }
-}
-
-/// The status of a route for which these conditions are wanted, by position in its `parentRefs`; `None` if it is
-/// stored already.
-fn changed_status(
-    route: &impl Route,
-    wanted: impl Iterator<Item = (usize, Vec<Wanted>)>,
-    controller_name: &str,
-) -> Option<RouteStatus> {
-    let stored = route
-        .status()
-        .map(|status| status.parents.as_slice())
-        .unwrap_or_default();
-    let is_ours = |entry: &&RouteParentStatus| entry.controller_name == controller_name;
-    let mut ours = Vec::<RouteParentStatus>::new();
-    for (parent_ref, wanted) in wanted {
-        let parent_ref = &route.parent_refs()[parent_ref];
-        if ours.iter().any(|entry| entry.parent_ref == *parent_ref) {
-            continue;
-        }
-        let before = stored
-            .iter()
-            .filter(is_ours)
-            .find(|entry| entry.parent_ref == *parent_ref);
-        let before = before
-            .map(|entry| entry.conditions.as_slice())
-            .unwrap_or_default();
-        ours.push(RouteParentStatus {
-            parent_ref: parent_ref.clone(),
-            controller_name: controller_name.to_owned(),
-            conditions: merged(before, wanted, &TYPES, route.meta().generation),
-        });
-    }
-    if stored.iter().filter(is_ours).eq(&ours) {
-        return None;
-    }
-    let mut parents: Vec<_> = stored.iter().filter(|entry| !is_ours(entry)).cloned().collect();
-    parents.append(&mut ours);
-    Some(RouteStatus { parents })
 }
 
 /// What holds for an `HTTPRoute` at one parent.
