@@ -204,8 +204,7 @@ mod tests {
     use super::*;
     use crate::{
         api::{BackendTlsPolicy, InferencePool},
-        outcome::Needs,
-        resolve::{inference, picking::Pickers, route::Picking},
+        resolve::{example::with_backends, route::Picking},
     };
 
     const SHOP: &str = "
@@ -231,21 +230,7 @@ mod tests {
     fn resolved(snapshot: &Snapshot, reference: &str) -> Result<BackendTarget, (RouteReason, String)> {
         let reference: BackendObjectReference =
             serde_saphyr::from_str(reference).expect("a reference decodes");
-        let grants = Grants::new(snapshot);
-        let policies = Policies::new(snapshot, &grants, &mut Needs::default());
-        let pools = inference::resolve(&Pickers {
-            snapshot,
-            policies: &policies,
-            ours: &BTreeMap::new(),
-            authorities: "",
-        });
-        let backends = Backends {
-            snapshot,
-            grants: &grants,
-            policies: &policies,
-            pools: &pools,
-        };
-        let resolved = backends.resolve("default", &reference);
+        let resolved = with_backends(snapshot, |backends| backends.resolve("default", &reference));
         resolved.map_err(|mistake| (mistake.reason, mistake.to_string()))
     }
 

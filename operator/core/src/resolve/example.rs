@@ -1,11 +1,13 @@
 //! Snapshots for tests, written as YAML.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
-use super::Resolved;
-use crate::{object::ObjectKey, observed::Observed, options::Options, snapshot::Snapshot, with_kinds};
+use super::{Resolved, backend::Backends, backend_tls::Policies, grant::Grants, inference, picking::Pickers};
+use crate::{
+    object::ObjectKey, observed::Observed, options::Options, outcome::Needs, snapshot::Snapshot, with_kinds,
+};
 
 /// A class of ours and a Gateway `default/edge` with the listeners `web` (port 80, routes of its own namespace, hosts
 /// below `example.com`) and `open` (port 8080, routes of every namespace, all hosts).
@@ -42,6 +44,24 @@ pub(crate) fn resolved(documents: &[&str]) -> Resolved {
         &Observed::default(),
         &Options::default(),
     )
+}
+
+/// What comes of backend references among these objects.
+pub(super) fn with_backends<T>(snapshot: &Snapshot, resolve: impl FnOnce(&Backends<'_>) -> T) -> T {
+    let grants = Grants::new(snapshot);
+    let policies = Policies::new(snapshot, &grants, &mut Needs::default());
+    let pools = inference::resolve(&Pickers {
+        snapshot,
+        policies: &policies,
+        ours: &BTreeMap::new(),
+        authorities: "",
+    });
+    resolve(&Backends {
+        snapshot,
+        grants: &grants,
+        policies: &policies,
+        pools: &pools,
+    })
 }
 
 fn insert(snapshot: &mut Snapshot, object: Value) {

@@ -148,20 +148,18 @@ fn mirror(
     mistakes: &mut Mistakes,
 ) -> Result<Option<Mirror>, Mistake> {
     let share = share(filter)?;
-    match scope.backends.resolve(scope.namespace, &filter.backend_ref) {
+    let target = match scope.backends.resolve(scope.namespace, &filter.backend_ref) {
         Ok(BackendTarget::Pool { upstream, .. }) => {
             let problem = format!("{upstream} cannot get copies of requests yet; use a Service");
-            let mistake = Mistake::new(RouteReason::InvalidKind, "kind", problem);
-            mistakes
-                .references
-                .push(mistake.within("requestMirror.backendRef"));
-            Ok(None)
+            Err(Mistake::new(RouteReason::InvalidKind, "kind", problem))
         }
+        target => target,
+    };
+    match target {
         Ok(target) => Ok((share > 0).then_some(Mirror { target, share })),
         Err(mistake) => {
-            mistakes
-                .references
-                .push(mistake.within("requestMirror.backendRef"));
+            let mistake = mistake.within("requestMirror.backendRef");
+            mistakes.references.push(mistake);
             Ok(None)
         }
     }
@@ -192,35 +190,27 @@ fn unknown_extension(filter: &HttpRouteFilter) -> Mistake {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::{
         api::HttpRouteMatch,
-        resolve::{backend_tls::Policies, grant::Grants, matching::matches, route::PathModifier},
+        resolve::{example::with_backends, matching::matches, route::PathModifier},
         snapshot::Snapshot,
         syntax::Hostname,
     };
 
     fn resolved(yaml: &str) -> (Result<Filtered, Mistake>, Mistakes) {
         let list: Vec<HttpRouteFilter> = serde_saphyr::from_str(yaml).expect("filters decode");
-        let snapshot = Snapshot::default();
-        let grants = Grants::new(&snapshot);
-        let policies = Policies::default();
-        let backends = Backends {
-            snapshot: &snapshot,
-            grants: &grants,
-            policies: &policies,
-            pools: &BTreeMap::new(),
-        };
         let matches = matches(&[HttpRouteMatch::default()]).expect("valid matches");
         let mut mistakes = Mistakes::default();
-        let scope = Scope {
-            namespace: "default",
-            matches: &matches,
-            backends: &backends,
-        };
-        (filters(&list, &scope, &mut mistakes), mistakes)
+        let filtered = with_backends(&Snapshot::default(), |backends| {
+            let scope = Scope {
+                namespace: "default",
+                matches: &matches,
+                backends,
+            };
+            filters(&list, &scope, &mut mistakes)
+        });
+        (filtered, mistakes)
     }
 
     fn mistake(yaml: &str) -> Mistake {

@@ -129,28 +129,20 @@ fn backend(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::{
         api::HttpRouteRule,
-        resolve::{backend_tls::Policies, grant::Grants, mistake::RouteReason},
+        resolve::{example::with_backends, mistake::RouteReason},
         snapshot::Snapshot,
     };
 
     fn resolved(yaml: &str) -> (Option<Rule>, Mistakes) {
         let written: HttpRouteRule = serde_saphyr::from_str(yaml).expect("a rule decodes");
-        let snapshot = Snapshot::default();
-        let grants = Grants::new(&snapshot);
-        let policies = Policies::default();
-        let backends = Backends {
-            snapshot: &snapshot,
-            grants: &grants,
-            policies: &policies,
-            pools: &BTreeMap::new(),
-        };
         let mut mistakes = Mistakes::default();
-        (rule(3, &written, "default", &backends, &mut mistakes), mistakes)
+        let resolved = with_backends(&Snapshot::default(), |backends| {
+            rule(3, &written, "default", backends, &mut mistakes)
+        });
+        (resolved, mistakes)
     }
 
     #[test]
