@@ -29,6 +29,7 @@ pub enum Error {
 pub struct RelativePath<'text>(&'text Path);
 
 impl<'text> RelativePath<'text> {
+    /// The path in a text; an error where it is empty, absolute, or has `.`, `..` or NUL in it.
     pub fn new(text: &'text str) -> Result<Self, Error> {
         let path = Path::new(text);
         let plain = path
@@ -46,6 +47,8 @@ impl<'text> RelativePath<'text> {
         folder.join(self.0)
     }
 
+    /// Its first name.
+    #[must_use]
     pub fn first(self) -> &'text Path {
         self.0.iter().next().map_or(self.0, Path::new)
     }

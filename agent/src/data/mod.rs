@@ -255,6 +255,7 @@ mod tests {
         });
         assert!(setting.agent().put(outside).is_err());
     }
+
     fn legs(version: &str, names: &[&str]) -> fleet::Data {
         let leg = |name: &&str| Leg {
             name: format!("leg-{name}"),
