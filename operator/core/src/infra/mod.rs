@@ -10,8 +10,10 @@
 //! addresses, node_ports <── Service
 //! ```
 
+mod cluster;
 mod compare;
 mod kind;
+mod manifest;
 mod name;
 mod objects;
 mod patch;
@@ -28,9 +30,11 @@ use std::{
 use crate::api::{NginxContainer, NginxNetworkPolicy, NginxPod, NginxService, NginxWorkload};
 
 pub use self::{
+    cluster::Cluster,
     compare::{addresses, covers, is_ready, node_ports},
     kind::{DEPLOYMENT, KINDS, ObjectKind, PICKER_KINDS, SECRET, SERVICE},
-    objects::{AUDIENCE, Cluster, GATEWAY_NAME_LABEL, Object, objects, objects_key},
+    manifest::Object,
+    objects::{AUDIENCE, GATEWAY_NAME_LABEL, objects, objects_key},
     patch::{container_patch_problems, pod_patch_problems},
     picker::{
         DEFAULT_IMAGE, PICKER_LABEL, PickerInfra, ServingCertificate, observed_picker, picker_host,

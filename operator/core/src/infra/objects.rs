@@ -5,62 +5,20 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    GatewayInfra, Provisioning,
-    kind::{
-        AUTOSCALER, CONFIG_MAP, DAEMON_SET, DEPLOYMENT, DISRUPTION_BUDGET, KINDS, NETWORK_POLICY, ObjectKind,
-        SERVICE, SERVICE_ACCOUNT,
-    },
-    name::{label_value, object_name},
+    Cluster, GatewayInfra, Provisioning,
+    cluster::common_labels,
+    kind::{CONFIG_MAP, KINDS, ObjectKind, SERVICE_ACCOUNT},
+    manifest::{Metadata, Object, Owner},
+    name::object_name,
     pod,
 };
-use crate::{
-    object::ObjectKey,
-    syntax::{Id, digest},
-};
+use crate::{api::Gateway, object::ObjectKey};
 
 /// Who the tokens of gateways' pods are meant for: nobody but the operator takes them.
 pub const AUDIENCE: &str = "fleet.flotilla.dev";
 
 /// The label that says whose object it is; see <https://gateway-api.sigs.k8s.io/geps/gep-1762/>.
 pub const GATEWAY_NAME_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
-
-/// The label that tells the objects of one operator from those of another; its value is made of the controller's name.
-const CONTROLLER_LABEL: &str = "flotilla.dev/controller";
-
-/// The annotation with a digest of what was wanted, so that an object shows whether it was made of something else.
-pub(super) const WANTED_ANNOTATION: &str = "flotilla.dev/wanted";
-
-/// What all gateways of an operator have in common in a cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cluster {
-    /// The `controllerName` of the operator's classes.
-    pub controller_name: String,
-    /// Image of the gateways: NGINX and the agent.
-    pub image: String,
-    /// When nodes look for a newer image; Kubernetes' choice by the image's tag where absent.
-    pub image_pull_policy: Option<String>,
-    /// Where agents find the operator, such as `https://flotilla.flotilla-system.svc:9443`.
-    pub operator: String,
-    /// Certificates of the authorities that the operator's certificate may come from, in PEM.
-    pub authorities: String,
-}
-
-/// One object that must be there.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Object {
-    /// What it is.
-    pub kind: ObjectKind,
-    /// Whole, but for what the API server adds; `None` for one that may stay as it is, or stay away.
-    pub manifest: Option<Value>,
-}
-
-impl Cluster {
-    /// Key and value of the label that all objects of this operator have and no others.
-    #[must_use]
-    pub fn controller_label(&self) -> (&'static str, String) {
-        (CONTROLLER_LABEL, Id::of(&self.controller_name).to_string())
-    }
-}
 
 /// Namespace and name of everything that runs a gateway: each kind has one object.
 #[must_use]
@@ -88,17 +46,8 @@ pub fn objects(gateway: &ObjectKey, infra: &GatewayInfra, cluster: &Cluster) -> 
     ];
     match &infra.provisioning {
         Some(provisioning) => objects.extend(maker.provisioned(provisioning)),
-        None => objects.extend(
-            [
-                SERVICE,
-                NETWORK_POLICY,
-                DEPLOYMENT,
-                DAEMON_SET,
-                AUTOSCALER,
-                DISRUPTION_BUDGET,
-            ]
-            .map(Object::as_it_is),
-        ),
+        // All that depends on how it is to run.
+        None => objects.extend(KINDS[objects.len()..].iter().copied().map(Object::as_it_is)),
     }
     objects
 }
@@ -108,13 +57,6 @@ pub(super) struct Maker<'a> {
     pub(super) gateway: &'a ObjectKey,
     pub(super) infra: &'a GatewayInfra,
     pub(super) cluster: &'a Cluster,
-}
-
-impl Object {
-    /// One that may stay as it is, or stay away.
-    pub(super) fn as_it_is(kind: ObjectKind) -> Self {
-        Self { kind, manifest: None }
-    }
 }
 
 impl Maker<'_> {
@@ -130,46 +72,24 @@ impl Maker<'_> {
 
     /// An object with the content that is its own, and all the rest that objects have.
     pub(super) fn object(&self, kind: ObjectKind, content: Value) -> Object {
-        self.marked_object(kind, content, &BTreeMap::new(), &BTreeMap::new())
+        self.marked_object(kind, content, BTreeMap::new(), BTreeMap::new())
     }
 
     /// An object with labels and annotations of its own, which the Gateway's and ours win over.
     pub(super) fn marked_object(
         &self,
         kind: ObjectKind,
-        mut content: Value,
-        labels: &BTreeMap<String, String>,
-        annotations: &BTreeMap<String, String>,
+        content: Value,
+        labels: BTreeMap<String, String>,
+        annotations: BTreeMap<String, String>,
     ) -> Object {
-        let labels = self.labels(labels);
-        let mut annotations = self.annotations(annotations);
-        let content_digest = digest([
-            content.to_string().as_bytes(),
-            json!([labels, annotations]).to_string().as_bytes(),
-        ]);
-        annotations.insert(WANTED_ANNOTATION.to_owned(), content_digest);
-        content["apiVersion"] = kind.api_version().into();
-        content["kind"] = kind.kind.into();
-        content["metadata"] = json!({
-            "namespace": self.gateway.namespace,
-            "name": self.name(),
-            "labels": labels,
-            "annotations": annotations,
-        });
-        if !self.infra.uid.is_empty() {
-            content["metadata"]["ownerReferences"] = json!([{
-                "apiVersion": "gateway.networking.k8s.io/v1",
-                "kind": "Gateway",
-                "name": self.gateway.name,
-                "uid": self.infra.uid,
-                "controller": true,
-                "blockOwnerDeletion": false,
-            }]);
-        }
-        Object {
-            kind,
-            manifest: Some(content),
-        }
+        let metadata = Metadata {
+            key: objects_key(self.gateway),
+            owner: Owner::of::<Gateway>(&self.gateway.name, &self.infra.uid),
+            labels: self.labels(labels),
+            annotations: self.annotations(annotations),
+        };
+        Object::new(kind, content, metadata)
     }
 
     /// The name of all objects.
@@ -179,31 +99,19 @@ impl Maker<'_> {
 
     /// The labels that tell this gateway's pods from all others; they can never change.
     pub(super) fn selector(&self) -> BTreeMap<String, String> {
-        let labels = [
-            (GATEWAY_NAME_LABEL, label_value(&self.gateway.name)),
-            (
-                CONTROLLER_LABEL,
-                Id::of(&self.cluster.controller_name).to_string(),
-            ),
-        ];
-        labels.map(|(key, value)| (key.to_owned(), value)).into()
+        self.cluster.selector(GATEWAY_NAME_LABEL, &self.gateway.name)
     }
 
     /// Labels of a kind of objects, those of the Gateway, which win, and ours, which win over both.
-    pub(super) fn labels(&self, labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        let ours = [
-            ("app.kubernetes.io/name", "flotilla-gateway".to_owned()),
-            ("app.kubernetes.io/instance", label_value(&self.gateway.name)),
-            ("app.kubernetes.io/managed-by", "flotilla".to_owned()),
-        ];
-        let ours = ours.map(|(key, value)| (key.to_owned(), value));
-        let labels = labels.clone().into_iter().chain(self.infra.labels.clone());
+    pub(super) fn labels(&self, labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let ours = common_labels("flotilla-gateway", &self.gateway.name);
+        let labels = labels.into_iter().chain(self.infra.labels.clone());
         labels.chain(ours).chain(self.selector()).collect()
     }
 
     /// Annotations of a kind of objects, and those of the Gateway, which win.
-    pub(super) fn annotations(&self, annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        let annotations = annotations.clone().into_iter();
+    pub(super) fn annotations(&self, annotations: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let annotations = annotations.into_iter();
         annotations.chain(self.infra.annotations.clone()).collect()
     }
 }
@@ -217,10 +125,15 @@ mod tests {
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     };
-    use serde::de::DeserializeOwned;
 
     use super::*;
-    use crate::api::NginxFleetSpec;
+    use crate::{
+        api::NginxFleetSpec,
+        infra::{
+            SERVICE,
+            manifest::{WANTED_ANNOTATION, tests::typed},
+        },
+    };
 
     fn cluster() -> Cluster {
         Cluster {
@@ -265,17 +178,6 @@ mod tests {
 
     fn kinds(objects: &[Object]) -> Vec<&'static str> {
         objects.iter().map(|object| object.kind.kind).collect()
-    }
-
-    /// The object as its type; all that it says is something that the type knows.
-    fn typed<K: DeserializeOwned + serde::Serialize>(object: &Value) -> K {
-        let typed: K = serde_json::from_value(object.clone()).expect("the object has the shape of its kind");
-        let known = serde_json::to_value(&typed).expect("an object serializes");
-        assert!(
-            super::super::covers(&known, object),
-            "{known:#} lacks something of {object:#}"
-        );
-        typed
     }
 
     #[test]

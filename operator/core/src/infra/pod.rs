@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::{
     GatewayInfra, Provisioning,
+    manifest::{restricted_container, restricted_pod, set},
     objects::{AUDIENCE, Maker},
     patch::merge,
-    service::set,
 };
 use crate::api::{self, NginxContainer, NginxDrain, NginxPod};
 
@@ -74,14 +74,14 @@ impl Maker<'_> {
         let labels = pod.labels.clone().unwrap_or_default();
         let annotations = pod.annotations.clone().unwrap_or_default();
         let mut template = json!({
-            "metadata": {"labels": self.labels(&labels), "annotations": self.annotations(&annotations)},
+            "metadata": {"labels": self.labels(labels), "annotations": self.annotations(annotations)},
             "spec": spec,
         });
         if let Some(patch) = &pod.patch {
             merge(&mut template, patch);
             merge(
                 &mut template["metadata"],
-                &json!({"labels": self.labels(&BTreeMap::new())}),
+                &json!({"labels": self.labels(BTreeMap::new())}),
             );
         }
         template
@@ -101,21 +101,16 @@ impl Maker<'_> {
             patch: _,
         } = &provisioning.pod;
         let drain = Drain::new(drain);
+        let mut security = restricted_pod(USER);
+        // Ports below 1024 without a capability: the pod has a network of its own.
+        security["sysctls"] = json!([{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]);
         let mut spec = json!({
             "serviceAccountName": self.name(),
             // The agent has a token of its own; nothing here talks to the API server.
             "automountServiceAccountToken": false,
             "enableServiceLinks": false,
             "terminationGracePeriodSeconds": drain.grace_period(),
-            "securityContext": {
-                "runAsNonRoot": true,
-                "runAsUser": USER,
-                "runAsGroup": USER,
-                "fsGroup": USER,
-                "seccompProfile": {"type": "RuntimeDefault"},
-                // Ports below 1024 without a capability: the pod has a network of its own.
-                "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
-            },
+            "securityContext": security,
             "topologySpreadConstraints": self.topology_spread_constraints(&provisioning.pod),
             "containers": [self.container(provisioning, &drain)],
             "volumes": [
@@ -197,11 +192,7 @@ impl Maker<'_> {
                 "failureThreshold": 6,
             },
             "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "readOnlyRootFilesystem": true,
-                "capabilities": {"drop": ["ALL"]},
-            },
+            "securityContext": restricted_container(),
             "volumeMounts": [
                 {"name": "gateway", "mountPath": PREFIX},
                 {"name": "identity", "mountPath": IDENTITY, "readOnly": true},

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{
     kind::{NETWORK_POLICY, SERVICE},
-    objects::{Maker, Object},
+    manifest::{Object, set},
+    objects::Maker,
     pod::admin_port,
 };
 use crate::api::{NginxNetworkPolicy, NginxService, NginxServiceType};
@@ -63,7 +64,7 @@ impl Maker<'_> {
         set(&mut spec, "ipFamilies", ip_families.as_ref());
         let labels = labels.clone().unwrap_or_default();
         let annotations = annotations.clone().unwrap_or_default();
-        self.marked_object(SERVICE, json!({"spec": spec}), &labels, &annotations)
+        self.marked_object(SERVICE, json!({"spec": spec}), labels, annotations)
     }
 
     /// Lets everybody come to the listeners and those who may to the metrics; none if nobody asked for it.
@@ -100,11 +101,4 @@ fn service_port(service: &NginxService, port: u16) -> Value {
         );
     }
     entry
-}
-
-/// Sets a field to what there is.
-pub(super) fn set(object: &mut Value, field: &str, value: Option<&impl serde::Serialize>) {
-    if let Some(value) = value {
-        object[field] = json!(value);
-    }
 }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{
     Provisioning,
     kind::{AUTOSCALER, DAEMON_SET, DEPLOYMENT, DISRUPTION_BUDGET},
-    objects::{Maker, Object},
-    service::set,
+    manifest::{Object, set},
+    objects::Maker,
 };
 use crate::api::{NginxAutoscaling, NginxDisruptionBudget, NginxWorkload, NginxWorkloadKind};
 

@@ -1,25 +1,26 @@
 //! The Kubernetes objects that run an endpoint picker.
 
+mod certificate;
+mod configuration;
 mod pod;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
+pub use self::certificate::{ServingCertificate, picker_host, picker_names, picker_tls, stored_certificate};
 use super::{
-    Cluster, Object, ObjectKind,
+    Cluster, ObjectKind,
+    cluster::common_labels,
     kind::{
         CONFIG_MAP, DISRUPTION_BUDGET, PICKER_KINDS, ROLE, ROLE_BINDING, SECRET, SERVICE, SERVICE_ACCOUNT,
     },
-    objects::WANTED_ANNOTATION,
+    manifest::{Metadata, Object, Owner},
 };
 use crate::{
-    api::{EndpointPickerImplementation, EndpointPickerSpec},
-    config::{BackendTls, Verification},
+    api::{EndpointPicker, EndpointPickerSpec},
     object::ObjectKey,
     observed::ObservedPicker,
-    syntax::digest,
 };
 
 /// Image of the inference extension's picker in the version that tests run with.
@@ -33,10 +34,6 @@ const GRPC_PORT: u16 = 9002;
 
 /// Where it tells metrics.
 const METRICS_PORT: u16 = 9090;
-
-/// Files of its Secret, as the picker looks for them.
-const CERTIFICATE: &str = "tls.crt";
-const KEY: &str = "tls.key";
 
 /// What one endpoint picker needs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,66 +51,10 @@ pub struct PickerInfra {
     pub stays_as_it_is: bool,
 }
 
-/// A serving certificate with its key, in PEM.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct ServingCertificate {
-    /// The chain.
-    pub certificate: String,
-    /// The key; never shown.
-    pub key: String,
-}
-
-/// The name that gateways verify a picker's certificate by.
-#[must_use]
-pub fn picker_host(picker: &ObjectKey) -> String {
-    format!("{}.{}.svc", picker.name, picker.namespace)
-}
-
 /// The image that is run.
 #[must_use]
 pub fn picker_image(spec: &EndpointPickerSpec) -> &str {
     spec.image.as_deref().unwrap_or(DEFAULT_IMAGE)
-}
-
-/// The names that a picker's certificate holds; the first is [`picker_host`].
-#[must_use]
-pub fn picker_names(picker: &ObjectKey) -> Vec<String> {
-    let host = picker_host(picker);
-    let ObjectKey { namespace, name } = picker;
-    vec![
-        host.clone(),
-        format!("{name}.{namespace}"),
-        format!("{host}.cluster.local"),
-    ]
-}
-
-/// The TLS with which gateways know a picker that we run from any other, given the authorities that its certificate may
-/// come from, in PEM.
-#[must_use]
-pub fn picker_tls(picker: &ObjectKey, authorities: &str) -> BackendTls {
-    let host = picker_host(picker);
-    BackendTls {
-        server_name: host.clone(),
-        verification: Some(Verification {
-            authorities: Some(authorities.to_owned()),
-            hostnames: vec![host],
-            uris: Vec::new(),
-        }),
-        client_certificate: None,
-    }
-}
-
-/// The certificate that a picker's Secret holds, if it holds one.
-#[must_use]
-pub fn stored_certificate(secret: &Value) -> Option<ServingCertificate> {
-    let text = |name: &str| {
-        let ByteString(bytes) = serde_json::from_value(secret["data"].get(name)?.clone()).ok()?;
-        String::from_utf8(bytes).ok()
-    };
-    Some(ServingCertificate {
-        certificate: text(CERTIFICATE)?,
-        key: text(KEY)?,
-    })
 }
 
 /// What a picker's Deployment says of its pods.
@@ -160,22 +101,15 @@ pub fn picker_objects(
         infra,
         cluster,
     };
-    let configuration = configuration(&infra.spec);
+    let configuration = configuration::text(&infra.spec);
     let subject = json!({"kind": "ServiceAccount", "name": picker.name, "namespace": picker.namespace});
     let role = json!({"apiGroup": ROLE.group, "kind": "Role", "name": picker.name});
-    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
     vec![
         maker.object(SERVICE_ACCOUNT, json!({"automountServiceAccountToken": false})),
         maker.object(ROLE, json!({"rules": rules()})),
         maker.object(ROLE_BINDING, json!({"roleRef": role, "subjects": [subject]})),
         maker.object(CONFIG_MAP, json!({"data": {"config.yaml": configuration}})),
-        maker.object(
-            SECRET,
-            json!({
-                "type": "kubernetes.io/tls",
-                "data": {(CERTIFICATE): bytes(&certificate.certificate), (KEY): bytes(&certificate.key)},
-            }),
-        ),
+        maker.object(SECRET, certificate.secret()),
         maker.service(),
         maker.deployment(&configuration),
         maker.disruption_budget(),
@@ -199,46 +133,6 @@ fn rules() -> Value {
         },
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
     ])
-}
-
-/// The picker's configuration as it reads it; JSON is YAML.
-fn configuration(spec: &EndpointPickerSpec) -> String {
-    let mut configuration = spec.configuration.clone().unwrap_or_else(|| {
-        json!({
-            "plugins": [
-                {"type": "queue-scorer"},
-                {"type": "kv-cache-utilization-scorer"},
-                {"type": "prefix-cache-scorer"},
-                // Further endpoints, for the gateway to try when the first is gone by then.
-                {"type": "max-score-picker", "parameters": {"maxNumOfEndpoints": 3}},
-                {"type": "single-profile-handler"},
-            ],
-            "schedulingProfiles": [{
-                "name": "default",
-                "plugins": [
-                    {"pluginRef": "queue-scorer", "weight": 2},
-                    {"pluginRef": "kv-cache-utilization-scorer", "weight": 2},
-                    {"pluginRef": "prefix-cache-scorer", "weight": 3},
-                    {"pluginRef": "max-score-picker"},
-                ],
-            }],
-        })
-    });
-    if let Some(fields) = configuration.as_object_mut() {
-        let version = match implementation(spec) {
-            EndpointPickerImplementation::LlmD => "llm-d.ai/v1alpha1",
-            _ => "inference.networking.x-k8s.io/v1alpha1",
-        };
-        fields.entry("apiVersion").or_insert_with(|| version.into());
-        fields
-            .entry("kind")
-            .or_insert_with(|| "EndpointPickerConfig".into());
-    }
-    configuration.to_string()
-}
-
-fn implementation(spec: &EndpointPickerSpec) -> EndpointPickerImplementation {
-    spec.implementation.clone().unwrap_or_default()
 }
 
 /// Makes the objects of one picker.
@@ -283,49 +177,24 @@ impl Maker<'_> {
     }
 
     /// An object with the content that is its own, and all the rest that objects have.
-    fn object(&self, kind: ObjectKind, mut content: Value) -> Object {
-        let content_digest = digest([content.to_string().as_bytes()]);
-        content["apiVersion"] = kind.api_version().into();
-        content["kind"] = kind.kind.into();
-        content["metadata"] = json!({
-            "namespace": self.picker.namespace,
-            "name": self.picker.name,
-            "labels": self.labels(),
-            "annotations": {(WANTED_ANNOTATION): content_digest},
-            "ownerReferences": [{
-                "apiVersion": "flotilla.dev/v1alpha1",
-                "kind": "EndpointPicker",
-                "name": self.picker.name,
-                "uid": self.infra.uid,
-                "controller": true,
-                "blockOwnerDeletion": false,
-            }],
-        });
-        Object {
-            kind,
-            manifest: Some(content),
-        }
+    fn object(&self, kind: ObjectKind, content: Value) -> Object {
+        let metadata = Metadata {
+            key: self.picker.clone(),
+            owner: Owner::of::<EndpointPicker>(&self.picker.name, &self.infra.uid),
+            labels: self.labels(),
+            annotations: BTreeMap::new(),
+        };
+        Object::new(kind, content, metadata)
     }
 
     /// The labels that tell this picker's pods from all others; they can never change.
     fn selector(&self) -> BTreeMap<String, String> {
-        let (controller, value) = self.cluster.controller_label();
-        BTreeMap::from([
-            (controller.to_owned(), value),
-            (PICKER_LABEL.to_owned(), self.picker.name.clone()),
-        ])
+        self.cluster.selector(PICKER_LABEL, &self.picker.name)
     }
 
     fn labels(&self) -> BTreeMap<String, String> {
-        let mut labels = self.selector();
-        for (key, value) in [
-            ("app.kubernetes.io/name", "endpoint-picker"),
-            ("app.kubernetes.io/instance", &self.picker.name),
-            ("app.kubernetes.io/managed-by", "flotilla"),
-        ] {
-            labels.insert(key.to_owned(), value.to_owned());
-        }
-        labels
+        let common = common_labels("endpoint-picker", &self.picker.name);
+        self.selector().into_iter().chain(common).collect()
     }
 }
 
@@ -337,10 +206,9 @@ mod tests {
         policy::v1::PodDisruptionBudget,
         rbac::v1::{Role, RoleBinding},
     };
-    use serde::{Serialize, de::DeserializeOwned};
 
     use super::*;
-    use crate::infra::covers;
+    use crate::infra::{covers, manifest::tests::typed};
 
     fn objects_of(spec: Value) -> Vec<Value> {
         let infra = PickerInfra {
@@ -379,13 +247,6 @@ mod tests {
         objects_of(spec)[6]["spec"]["template"]["spec"]["containers"][0].clone()
     }
 
-    /// That all that the object says is something that its type knows.
-    fn check<K: DeserializeOwned + Serialize>(object: &Value) {
-        let typed: K = serde_json::from_value(object.clone()).expect("the object has the shape of its kind");
-        let known = serde_json::to_value(&typed).expect("an object serializes");
-        assert!(covers(&known, object), "{known:#} lacks something of {object:#}");
-    }
-
     #[test]
     fn every_object_has_the_shape_of_its_kind() {
         let objects = objects_of(json!({
@@ -393,27 +254,14 @@ mod tests {
             "tolerations": [{"key": "gpu", "operator": "Exists"}],
             "env": [{"name": "A", "value": "b"}],
         }));
-        check::<ServiceAccount>(&objects[0]);
-        check::<Role>(&objects[1]);
-        check::<RoleBinding>(&objects[2]);
-        check::<ConfigMap>(&objects[3]);
-        check::<Secret>(&objects[4]);
-        check::<Service>(&objects[5]);
-        check::<Deployment>(&objects[6]);
-        check::<PodDisruptionBudget>(&objects[7]);
-    }
-
-    #[test]
-    fn configuration_is_of_the_group_that_the_implementation_reads() {
-        let group = |spec: Value| {
-            let text = &objects_of(spec)[3]["data"]["config.yaml"];
-            let configuration: Value =
-                serde_json::from_str(text.as_str().expect("a text")).expect("JSON is what is written");
-            configuration["apiVersion"].clone()
-        };
-        assert_eq!(group(json!({})), "inference.networking.x-k8s.io/v1alpha1");
-        assert_eq!(group(json!({"implementation": "LlmD"})), "llm-d.ai/v1alpha1");
-        assert_eq!(group(json!({"configuration": {"apiVersion": "x/v1"}})), "x/v1");
+        typed::<ServiceAccount>(&objects[0]);
+        typed::<Role>(&objects[1]);
+        typed::<RoleBinding>(&objects[2]);
+        typed::<ConfigMap>(&objects[3]);
+        typed::<Secret>(&objects[4]);
+        typed::<Service>(&objects[5]);
+        typed::<Deployment>(&objects[6]);
+        typed::<PodDisruptionBudget>(&objects[7]);
     }
 
     #[test]
@@ -444,20 +292,6 @@ mod tests {
         assert_eq!(args.last(), Some(&json!("--v=4")));
         assert!(args.contains(&json!("--pool-name=llm")));
         assert_eq!(container["image"], "epp:1");
-    }
-
-    #[test]
-    fn what_the_secret_holds_is_read_back() {
-        let certificate = ServingCertificate {
-            certificate: "CERTIFICATE".to_owned(),
-            key: "KEY".to_owned(),
-        };
-        let infra = PickerInfra::default();
-        let picker = ObjectKey::new("ai", "llm-picker");
-        let objects = picker_objects(&picker, &infra, &certificate, &Cluster::default());
-        let secret = objects[4].manifest.clone().expect("it is wanted");
-        assert!(stored_certificate(&secret) == Some(certificate));
-        assert!(stored_certificate(&json!({"data": {"tls.crt": "QQ=="}})).is_none());
     }
 
     #[test]

@@ -5,12 +5,19 @@ use serde_json::{Value, json};
 use super::{GRPC_PORT, METRICS_PORT, Maker, picker_image};
 use crate::{
     api::EndpointPickerSpec,
-    infra::{Object, kind::DEPLOYMENT, service::set},
+    infra::{
+        Object,
+        kind::DEPLOYMENT,
+        manifest::{restricted_container, restricted_pod, set},
+    },
     syntax::digest,
 };
 
 /// Where it answers probes.
 const HEALTH_PORT: u16 = 9003;
+
+/// The user that it runs as; the one that images without a system name `nonroot`.
+const USER: u32 = 65532;
 
 /// How long it goes on as if nothing were when it is told to stop, in seconds: until another one is ready, where it is
 /// the only one. Gateways ask it as long as there is no other.
@@ -58,13 +65,7 @@ impl Maker<'_> {
             "automountServiceAccountToken": true,
             "enableServiceLinks": false,
             "terminationGracePeriodSeconds": GRACE_PERIOD,
-            "securityContext": {
-                "runAsNonRoot": true,
-                "runAsUser": 65532,
-                "runAsGroup": 65532,
-                "fsGroup": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": restricted_pod(USER),
             "containers": [self.container()],
             "volumes": [
                 {"name": "configuration", "configMap": {"name": self.picker.name}},
@@ -112,11 +113,7 @@ impl Maker<'_> {
             "livenessProbe": liveness,
             "lifecycle": {"preStop": {"sleep": {"seconds": NOTICE}}},
             "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}},
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "readOnlyRootFilesystem": true,
-                "capabilities": {"drop": ["ALL"]},
-            },
+            "securityContext": restricted_container(),
             "volumeMounts": [
                 {"name": "configuration", "mountPath": "/etc/picker", "readOnly": true},
                 {"name": "certificate", "mountPath": "/etc/picker-certificate", "readOnly": true},
