@@ -30,6 +30,9 @@ enum Task {
     Run {
         /// Any folder of Kubernetes manifests; without one, examples/shop
         folder: Option<PathBuf>,
+        /// Where NGINX runs and logs; without one, target/run
+        #[arg(long)]
+        state: Option<PathBuf>,
     },
     /// Run a Kubernetes cluster on this machine for tests
     #[command(subcommand)]
@@ -55,8 +58,10 @@ enum Task {
 async fn main() -> Result<ExitCode> {
     match Arguments::parse().task {
         Task::Nginx { source } => println!("{}", nginx::find(source)?.path.display()),
-        Task::Run { folder } => {
-            run::run(&folder.unwrap_or_else(|| workspace::root().join("examples/shop"))).await?;
+        Task::Run { folder, state } => {
+            let folder = folder.unwrap_or_else(|| workspace::root().join("examples/shop"));
+            let state = state.unwrap_or_else(|| workspace::target().join("run"));
+            run::run(&folder, &state).await?;
         }
         Task::Cluster(task) => return cluster::perform(&task),
         Task::Conformance(options) => return conformance::perform(&options),

@@ -25,8 +25,8 @@ use crate::{
     loopback::Loopback,
     nginx,
     process::{Process, adopt_orphans, end, gateway_processes},
+    standalone::product,
     suggestions::suggestions,
-    workspace::{self, Binaries, Profile},
 };
 
 /// How long the operator may take to end its gateways.
@@ -38,27 +38,27 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// After how long without a programmed gateway it is said that this is taking long.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// Serves the manifests of a folder with the product as it is in this checkout.
-pub async fn run(folder: &Path) -> Result<()> {
+/// Serves the manifests of a folder with the product as it is in this checkout, which runs and logs in the folder
+/// `state`.
+pub async fn run(folder: &Path, state: &Path) -> Result<()> {
     if !folder.is_dir() {
         bail!("{} is no folder; name one with manifests", folder.display());
     }
     eprintln!("building flotilla and flotilla-agent");
-    let binaries = Binaries::build(Profile::Dev)?;
+    let binaries = product()?;
     let nginx = nginx::find(None)?;
     eprintln!("using NGINX {} ({})", nginx.version, nginx.path.display());
 
     let loopback = Loopback::lease()?;
     let admin = loopback.socket(250, 9090);
-    let state = workspace::target().join("run");
-    fs::create_dir_all(&state).with_context(|| format!("cannot create {}", state.display()))?;
+    fs::create_dir_all(state).with_context(|| format!("cannot create {}", state.display()))?;
     let mut command = Command::new(&binaries.flotilla);
     command
         .arg("run")
         .arg("--manifests")
         .arg(folder)
         .arg("--state")
-        .arg(&state);
+        .arg(state);
     command
         .arg("--nginx")
         .arg(&nginx.path)
@@ -69,7 +69,7 @@ pub async fn run(folder: &Path) -> Result<()> {
 
     let outcome = serve(&mut operator, admin).await;
     stop(&mut operator).await?;
-    end(&gateway_processes(&state));
+    end(&gateway_processes(state));
     outcome
 }
 

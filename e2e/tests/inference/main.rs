@@ -8,6 +8,7 @@
 mod bodies;
 mod cancellation;
 mod choice;
+mod example;
 mod failures;
 mod pools;
 mod real_picker;
