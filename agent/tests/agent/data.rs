@@ -1,10 +1,6 @@
 //! What takes effect without a reload.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use proto::fleet::{Data, File};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -17,9 +13,6 @@ use tokio_rustls::TlsConnector;
 
 use crate::setting::{Agent, Backend, Load, config, data, endpoints, eventually, free_address, get, nginx};
 
-/// How long NGINX may go on with endpoints as they were.
-const PROPAGATION: Duration = Duration::from_secs(2);
-
 #[tokio::test]
 async fn endpoints_come_and_go_without_a_reload_or_a_failed_request() {
     let Some(nginx) = nginx() else { return };
@@ -30,16 +23,13 @@ async fn endpoints_come_and_go_without_a_reload_or_a_failed_request() {
     operator.served("1a").await;
     let load = Load::start(address);
 
-    let begun = Instant::now();
     operator.want_data(data("d2", &[old.address, new.address]));
     operator.report("d2", |report| report.data == "d2").await;
     eventually("traffic to the new endpoint", async || {
         get(address, "/").await.unwrap().1 == "new"
     })
     .await;
-    assert!(begun.elapsed() < PROPAGATION, "{:?}", begun.elapsed());
 
-    let begun = Instant::now();
     operator.want_data(data("d3", &[new.address]));
     eventually("no traffic to the old endpoint", async || {
         for _ in 0..20 {
@@ -50,7 +40,6 @@ async fn endpoints_come_and_go_without_a_reload_or_a_failed_request() {
         true
     })
     .await;
-    assert!(begun.elapsed() < PROPAGATION, "{:?}", begun.elapsed());
     assert_eq!(load.failures().await, Vec::<String>::new());
     assert_eq!(
         operator.report("d3", |report| report.data == "d3").await.reloads,

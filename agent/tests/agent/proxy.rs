@@ -123,21 +123,19 @@ async fn endpoints_of_a_leg_change_without_a_reload() {
 }
 
 #[tokio::test]
-async fn a_killed_proxy_is_replaced_at_once_and_nginx_is_left_alone() {
+async fn a_killed_proxy_is_replaced_and_nginx_is_left_alone() {
     let Some(setting) = Setting::start().await else {
         return;
     };
     let (nginx, proxy) = (setting.nginx(), setting.agent.proxy().unwrap());
     let load = Load::start(setting.direct);
     load.more(20).await;
-    let begun = Instant::now();
     kill_process(proxy, Signal::KILL).unwrap();
     setting.successor_of(proxy).await;
     eventually("an answer over the leg", async || {
         setting.answers_over_leg().await
     })
     .await;
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     load.more(20).await;
     assert_eq!(load.failures().await, Vec::<String>::new());
     assert_eq!(setting.nginx(), nginx);

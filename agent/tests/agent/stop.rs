@@ -1,7 +1,5 @@
 //! The end: announced, graceful, and in time.
 
-use std::time::{Duration, Instant};
-
 use rustix::process::{Signal, kill_process};
 use tokio::io::AsyncReadExt as _;
 
@@ -53,10 +51,9 @@ async fn a_response_that_takes_too_long_is_cut() {
     let mut stream = get_stream(address, "/slow").await.unwrap();
     let mut response = Vec::new();
     assert!(stream.read_buf(&mut response).await.unwrap() > 0);
-    let begun = Instant::now();
     agent.signal(Signal::TERM);
+    // The response does not end by itself.
     assert!(agent.wait().success());
-    assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]
