@@ -2,13 +2,16 @@
 
 use std::error::Error;
 
-/// An error with all its causes, in one line.
+/// An error with all its causes, in one line. What an error has said in its cause's words already is not said again.
 #[must_use]
 pub fn sentence(error: &dyn Error) -> String {
     let mut sentence = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        sentence = format!("{sentence}: {error}");
+        let words = error.to_string();
+        if !sentence.ends_with(&words) {
+            sentence = format!("{sentence}: {words}");
+        }
         cause = error.source();
     }
     sentence
@@ -27,5 +30,18 @@ mod tests {
             source: io::Error::other("disk full"),
         };
         assert_eq!(super::sentence(&error), "cannot write /a: disk full");
+    }
+
+    #[test]
+    fn what_is_said_already_is_not_said_again() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot connect: {source}")]
+        struct Loud {
+            source: io::Error,
+        }
+        let error = Loud {
+            source: io::Error::other("refused"),
+        };
+        assert_eq!(super::sentence(&error), "cannot connect: refused");
     }
 }
