@@ -112,6 +112,11 @@ impl Target {
         }
     }
 
+    /// Where that is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The same in another protocol.
     #[must_use]
     pub fn protocol(self, protocol: Protocol) -> Self {

@@ -12,6 +12,7 @@
 
 pub mod api_server;
 pub mod full_picker;
+pub mod holdings;
 pub mod manifests;
 pub mod model_server;
 pub mod picker;

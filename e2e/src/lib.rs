@@ -24,6 +24,7 @@ pub mod cluster;
 pub mod command;
 pub mod conformance;
 pub mod echo;
+pub mod environment;
 pub mod go;
 pub mod image;
 pub mod inference;

@@ -90,10 +90,21 @@ impl Process {
 
     /// Its resident memory in KiB; 0 when it is gone.
     pub fn resident(&self) -> u64 {
-        let status = fs::read_to_string(self.file("status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|line| line.split_whitespace().next()?.parse().ok())
-            .unwrap_or(0)
+        self.memory("VmRSS:")
+    }
+
+    /// As much of that as is its own and no part of a file, in KiB; 0 when it is gone.
+    pub fn anonymous(&self) -> u64 {
+        self.memory("RssAnon:")
+    }
+
+    /// How many sockets it has open, those that listen included; 0 when it is gone.
+    pub fn sockets(&self) -> usize {
+        let files = fs::read_dir(self.file("fd")).into_iter().flatten().flatten();
+        let targets = files.filter_map(|file| fs::read_link(file.path()).ok());
+        targets
+            .filter(|target| target.to_string_lossy().starts_with("socket:"))
+            .count()
     }
 
     /// The time that processors have spent on it, in steps of 10 ms; zero when it is gone.
@@ -115,6 +126,14 @@ impl Process {
             pid,
             started: Stat::read(pid).map(|stat| stat.started),
         }
+    }
+
+    /// A line of `/proc/PID/status` in KiB; see proc(5).
+    fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(self.file("status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0)
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -183,7 +202,10 @@ impl Stat {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::{
+        os::{fd::OwnedFd, unix::net::UnixStream},
+        process::{Command, Stdio},
+    };
 
     use super::*;
 
@@ -203,9 +225,23 @@ mod tests {
             commands.iter().any(|command| command == "sleep 100"),
             "{commands:?}"
         );
-        assert!(family[0].resident() > 0);
+        assert!(family[0].resident() > family[0].anonymous() && family[0].anonymous() > 0);
         end(&family);
         assert!(!family[0].lives());
         child.wait().expect_err("it has been reaped");
+    }
+
+    #[test]
+    fn sockets_are_counted_and_other_files_are_not() {
+        let mut cat = Command::new("cat");
+        let (ours, its) = UnixStream::pair().unwrap();
+        cat.stdin(OwnedFd::from(its)).stdout(Stdio::null());
+        let mut child = cat.spawn().unwrap();
+        drop(cat);
+        let process = Process::of(&child);
+        assert_eq!(process.sockets(), 1);
+        drop(ours);
+        child.wait().unwrap();
+        assert_eq!(process.sockets(), 0);
     }
 }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -105,6 +105,16 @@ impl Standalone {
     /// The folder in which the operator keeps its state.
     pub fn state(&self) -> PathBuf {
         self.folder.path().join("state")
+    }
+
+    /// The folder in which the only gateway runs: its logs, sockets and temporary files.
+    pub fn gateway_folder(&self) -> Result<PathBuf> {
+        let folders = fs::read_dir(self.state().join("gateways")).context("there is no gateway")?;
+        let folders: Vec<PathBuf> = folders.flatten().map(|entry| entry.path()).collect();
+        match folders.as_slice() {
+            [folder] => Ok(folder.clone()),
+            folders => bail!("{} gateways in place of one", folders.len()),
+        }
     }
 
     /// Starts a backend at an address of the test's own: 100 to 249, and port 3000.

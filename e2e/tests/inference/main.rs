@@ -10,6 +10,7 @@ mod cancellation;
 mod choice;
 mod example;
 mod failures;
+mod leaks;
 mod pools;
 mod real_picker;
 mod refusals;

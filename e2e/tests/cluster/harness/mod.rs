@@ -10,7 +10,7 @@ mod objects;
 mod operator;
 mod pods;
 
-use std::{env, panic::AssertUnwindSafe, panic::resume_unwind, time::Duration};
+use std::{panic::AssertUnwindSafe, panic::resume_unwind, time::Duration};
 
 use anyhow::{Context as _, Result};
 use e2e::cluster::{Cluster, NAMESPACE};
@@ -22,8 +22,10 @@ use kube::{
 use serde_json::json;
 use tokio::sync::{OnceCell, RwLock};
 
+pub(crate) use e2e::environment::number;
+
 pub(crate) use self::{
-    gateway::{ECHO, Gateway, route, served},
+    gateway::{ECHO, Gateway, manifest, route, served},
     objects::{Kind, condition},
     pods::{Pod, Usage},
 };
@@ -60,14 +62,6 @@ pub(crate) async fn alone(name: &str, test: impl AsyncFnOnce(&Setting) -> Result
         Cluster::expect_running()?.install::<&str>(&[])?;
     }
     outcome
-}
-
-/// A number from the environment, for tests whose full length is too long for every change.
-pub(crate) fn number(variable: &str, otherwise: usize) -> usize {
-    let number = env::var(variable).ok();
-    number.map_or(otherwise, |number| {
-        number.parse().expect("numbers in the environment are numbers")
-    })
 }
 
 async fn run(name: &str, test: impl AsyncFnOnce(&Setting) -> Result<()>) -> Result<()> {
