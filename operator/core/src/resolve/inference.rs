@@ -39,6 +39,8 @@ reasons! {
         NotSupportedByParent = "NotSupportedByParent",
         /// A reference to an endpoint picker that leads nowhere, or to a kind that is none.
         InvalidExtensionRef = "InvalidExtensionRef",
+        /// A picker that we are about to run.
+        Pending = "Pending",
     }
 }
 

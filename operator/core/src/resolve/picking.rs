@@ -39,6 +39,7 @@ pub(super) struct Pickers<'a> {
 struct Unreachable {
     /// The port that it would have; [`NO_PORT`] where its Service must not be asked even if it comes to have that.
     port: u16,
+    reason: PoolReason,
     /// The field of the reference, and what is wrong with it.
     problem: String,
 }
@@ -65,9 +66,13 @@ impl Pickers<'_> {
         };
         match self.reach(pool, &key, reference) {
             Ok((port, tls)) => (by_picker(port, tls), None),
-            Err(Unreachable { port, problem }) => {
+            Err(Unreachable {
+                port,
+                reason,
+                problem,
+            }) => {
                 let message = format!("spec.endpointPickerRef.{problem}");
-                let finding = Finding::new(PoolReason::InvalidExtensionRef, message);
+                let finding = Finding::new(reason, message);
                 (by_picker(port, Some(unverified(&key))), Some(finding))
             }
         }
@@ -82,7 +87,11 @@ impl Pickers<'_> {
         key: &ObjectKey,
         reference: &EndpointPickerRef,
     ) -> Result<(u16, Option<Arc<BackendTls>>), Unreachable> {
-        let unreachable = |port, problem| Unreachable { port, problem };
+        let unreachable = |port, problem| Unreachable {
+            port,
+            reason: PoolReason::InvalidExtensionRef,
+            problem,
+        };
         let (group, kind) = (reference.group(), reference.kind());
         if (group, kind) != ("", "Service") {
             let (group, kind) = (quoted(group), quoted(kind));
@@ -104,7 +113,7 @@ impl Pickers<'_> {
             .and_then(|port| u16::try_from(port).ok())
             .unwrap_or(NO_PORT);
         let Some(service) = self.snapshot.services.get(key) else {
-            return Err(unreachable(named, format!("name: Service {key} does not exist")));
+            return Err(self.missing(key, named));
         };
         if backend::is_external(service) {
             let problem = format!(
@@ -118,6 +127,29 @@ impl Pickers<'_> {
             .tls(key, port)
             .map_err(|problem| unreachable(NO_PORT, problem))?;
         Ok((number, tls))
+    }
+
+    /// Why the Service of a picker does not exist, which would have that port.
+    fn missing(&self, key: &ObjectKey, port: u16) -> Unreachable {
+        let (reason, problem) = match self.ours.get(key) {
+            None => (
+                PoolReason::InvalidExtensionRef,
+                format!("name: Service {key} does not exist"),
+            ),
+            Some(picker) if picker.problems.is_empty() => (
+                PoolReason::Pending,
+                format!("name: EndpointPicker {key} is about to run; its status says how far it is"),
+            ),
+            Some(_) => (
+                PoolReason::InvalidExtensionRef,
+                format!("name: EndpointPicker {key} does not run; its status says why"),
+            ),
+        };
+        Unreachable {
+            port,
+            reason,
+            problem,
+        }
     }
 
     /// How a picker is spoken TLS to; `None` for plain text.
@@ -236,6 +268,27 @@ mod tests {
             "spec.endpointPickerRef.name: Service models/picker does not exist"
         );
         assert_eq!(missing.picking, picked(&[PICKER], reference).picking);
+    }
+
+    #[test]
+    fn a_picker_of_ours_that_does_not_run_yet_is_no_mistake() {
+        let finding = |picker: &str| {
+            let pool = picked(&[picker], "{name: picker, port: {number: 9002}}");
+            assert_eq!(picking(&pool).0, 9002, "nothing changes when it comes");
+            pool.picker.expect("it cannot be reached")
+        };
+        let pending = finding(OURS);
+        assert_eq!(pending.reason, PoolReason::Pending);
+        assert_eq!(
+            pending.message,
+            "spec.endpointPickerRef.name: EndpointPicker models/picker is about to run; its status says how far it is"
+        );
+        let invalid = finding(&OURS.replace("spec: {}", "spec: {implementation: LlmD}"));
+        assert_eq!(invalid.reason, PoolReason::InvalidExtensionRef);
+        assert!(
+            invalid.message.ends_with("does not run; its status says why"),
+            "{invalid:?}"
+        );
     }
 
     #[test]
