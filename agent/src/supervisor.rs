@@ -28,7 +28,7 @@ use crate::{
     admin::Admin,
     apply::{Gateway, Parts},
     args::Options,
-    data,
+    causes, data,
     dns::{self, Dns},
     link::Link,
     nginx::Binary,
@@ -66,7 +66,7 @@ async fn supervise(options: &Options) -> anyhow::Result<()> {
     let data = Arc::new(data::InEffect::new(&prefix, &dns, &report));
     if let Err(error) = data.restore() {
         // The operator will say it again.
-        error!(%error, "starting without endpoints");
+        error!(error = causes::sentence(&error), "starting without endpoints");
     }
     let server = dns::Server::bind(options.dns, &prefix).await?;
     let resolvers = server.addresses().to_vec();
@@ -74,6 +74,7 @@ async fn supervise(options: &Options) -> anyhow::Result<()> {
     server.spawn(&dns);
 
     let proxy = ProxyLink::spawn(&prefix, data.for_proxy());
+    tokio::spawn(proxy.clone().report_refusals(report.clone()));
     let admin = Admin {
         prefix: prefix.clone(),
         report: report.subscribe(),

@@ -71,6 +71,7 @@ impl Control {
         let router = Router::new()
             .route("/data", put(put_data).layer(DefaultBodyLimit::disable()))
             .route("/healthz", get(healthz))
+            .route("/picker-refusals", get(picker_refusals))
             .route("/metrics", get(metrics))
             .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -102,6 +103,16 @@ async fn healthz(State(control): State<Control>) -> (StatusCode, &'static str) {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "a thread is stuck\n")
     }
+}
+
+/// A `fleet.PickerRefusals`: each that a thread knows, once and in order.
+async fn picker_refusals(State(control): State<Control>) -> Vec<u8> {
+    let threads = &control.shared.threads;
+    let refusals = join_all(threads.iter().map(Thread::refusals)).await;
+    let mut refusals: Vec<_> = refusals.into_iter().flatten().flatten().collect();
+    refusals.sort_by(|one, other| (&one.endpoints, &one.address).cmp(&(&other.endpoints, &other.address)));
+    refusals.dedup();
+    fleet::PickerRefusals { refusals }.encode_to_vec()
 }
 
 async fn metrics(State(control): State<Control>) -> Result<impl IntoResponse, StatusCode> {

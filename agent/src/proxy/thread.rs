@@ -2,6 +2,7 @@
 
 use std::{os::unix::net, path::Path, rc::Rc, sync::Arc, thread, time::Duration};
 
+use proto::fleet;
 use tokio::{
     net::UnixListener,
     select,
@@ -25,6 +26,10 @@ pub enum Order {
     },
     /// Say that you are alive.
     Answer { alive: oneshot::Sender<()> },
+    /// Say which pickers you do not speak with.
+    TellRefusals {
+        refusals: oneshot::Sender<Vec<fleet::PickerRefusal>>,
+    },
     /// Accept nothing more; say when all requests have ended.
     Drain { done: oneshot::Sender<()> },
 }
@@ -51,25 +56,31 @@ impl Thread {
     /// Has new requests go by a table; resolves when they do.
     pub async fn put(&self, table: &Arc<Table>) {
         let table = Arc::clone(table);
-        self.order(|done| Order::Use { table, done }).await;
+        let _ = self.order(|done| Order::Use { table, done }).await;
     }
 
     /// Whether the thread takes orders, which it does between any two steps of its requests.
     pub async fn is_alive(&self, patience: Duration) -> bool {
         tokio::time::timeout(patience, self.order(|alive| Order::Answer { alive }))
             .await
-            .unwrap_or(false)
+            .is_ok_and(|alive| alive.is_some())
+    }
+
+    /// The pickers that it does not speak with because of their TLS; `None` from a thread that has ended.
+    pub async fn refusals(&self) -> Option<Vec<fleet::PickerRefusal>> {
+        self.order(|refusals| Order::TellRefusals { refusals }).await
     }
 
     /// Accepts nothing more; resolves when all requests have ended.
     pub async fn drain(&self) {
-        self.order(|done| Order::Drain { done }).await;
+        let _ = self.order(|done| Order::Drain { done }).await;
     }
 
-    /// Whether the order was carried out; it is not when the thread has ended.
-    async fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) -> bool {
+    /// What an order comes to; `None` when the thread has ended.
+    async fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Option<T> {
         let (done, carried_out) = oneshot::channel();
-        self.orders.send(order(done)).is_ok() && carried_out.await.is_ok()
+        self.orders.send(order(done)).ok()?;
+        carried_out.await.ok()
     }
 }
 
@@ -106,6 +117,9 @@ async fn follow(
             }
             Order::Answer { alive } => {
                 let _ = alive.send(());
+            }
+            Order::TellRefusals { refusals } => {
+                let _ = refusals.send(server.pickers.refusals());
             }
             Order::Drain { done } => {
                 accepting.abort();

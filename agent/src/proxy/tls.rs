@@ -43,6 +43,23 @@ pub fn protocols(protocol: fleet::Protocol) -> &'static [&'static [u8]] {
     }
 }
 
+/// What was wrong with a server's side of a handshake, if that is what an error comes from.
+#[must_use]
+pub fn refusal<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut error = Some(error);
+    while let Some(cause) = error {
+        // An I/O error has for its source that of what it wraps, and never that itself.
+        let wrapped = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        if let Some(refusal) = wrapped.and_then(|wrapped| wrapped.downcast_ref()) {
+            return Some(refusal);
+        }
+        error = cause.source();
+    }
+    None
+}
+
 /// Our side of handshakes with one kind of server.
 #[derive(Clone)]
 pub struct Client {

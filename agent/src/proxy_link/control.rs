@@ -31,6 +31,8 @@ pub enum Error {
     Http(#[from] hyper::Error),
     #[error("the proxy does not answer within {} seconds", .0.as_secs())]
     Timeout(Duration),
+    #[error("the proxy answers with something else")]
+    Answer(#[from] prost::DecodeError),
     #[error("the proxy answers with {status}: {text}")]
     Status { status: StatusCode, text: String },
 }
@@ -85,9 +87,18 @@ impl Control {
         Ok(())
     }
 
+    /// The pickers that the proxy does not speak with because of their TLS, in order.
+    pub async fn picker_refusals(&mut self) -> Result<Vec<fleet::PickerRefusal>, Error> {
+        let body = self
+            .ask(Method::GET, "/picker-refusals", Bytes::new(), PATIENCE)
+            .await?;
+        Ok(fleet::PickerRefusals::decode(body)?.refusals)
+    }
+
     /// What the proxy counts, in the text format of `OpenMetrics`.
     pub async fn metrics(&mut self) -> Result<String, Error> {
-        self.ask(Method::GET, "/metrics", Bytes::new(), PATIENCE).await
+        let text = self.ask(Method::GET, "/metrics", Bytes::new(), PATIENCE).await?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// Resolves when the proxy has closed the connection or died.
@@ -102,7 +113,7 @@ impl Control {
         path: &'static str,
         body: Bytes,
         patience: Duration,
-    ) -> Result<String, Error> {
+    ) -> Result<Bytes, Error> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = path.parse().expect("a path of ours is a URI");
@@ -113,10 +124,10 @@ impl Control {
             let response = self.sender.send_request(request).await?;
             let status = response.status();
             let body = response.into_body().collect().await?.to_bytes();
-            let text = String::from_utf8_lossy(&body).into_owned();
             if status.is_success() {
-                Ok(text)
+                Ok(body)
             } else {
+                let text = String::from_utf8_lossy(&body).into_owned();
                 Err(Error::Status { status, text })
             }
         };

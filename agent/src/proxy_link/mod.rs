@@ -32,6 +32,8 @@ struct Standing {
     told: Option<Arc<fleet::Data>>,
     /// Whether all its threads have answered lately.
     answers: bool,
+    /// The pickers that it does not speak with because of their TLS, in order.
+    picker_refusals: Vec<fleet::PickerRefusal>,
 }
 
 /// What the supervisor knows of the proxy.
@@ -72,6 +74,17 @@ impl ProxyLink {
                 .is_some_and(|told| Arc::ptr_eq(told, &newest))
         };
         newest.legs.is_empty() || matches!(timeout(limit, self.standing.wait_for(is_newest)).await, Ok(Ok(_)))
+    }
+
+    /// Reports the pickers that the proxy does not speak with, for as long as the runtime lives.
+    pub async fn report_refusals(mut self, report: watch::Sender<fleet::Report>) {
+        let mut refusals = Vec::new();
+        let differ = |standing: &Standing, refusals: &Vec<_>| standing.picker_refusals != *refusals;
+        while let Ok(standing) = self.standing.wait_for(|standing| differ(standing, &refusals)).await {
+            refusals.clone_from(&standing.picker_refusals);
+            drop(standing);
+            report.send_modify(|report| report.picker_refusals.clone_from(&refusals));
+        }
     }
 
     /// Resolves when [`Self::is_ready`] may have changed.

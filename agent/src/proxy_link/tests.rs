@@ -10,7 +10,7 @@ use axum::{
     routing::{get, put},
 };
 use prost::Message as _;
-use proto::fleet::{Data, Leg};
+use proto::fleet::{Data, Leg, PickerRefusal, PickerRefusals, Report};
 use tokio::{
     net::UnixListener,
     sync::{
@@ -42,6 +42,15 @@ impl Proxy {
             let router = Router::new()
                 .route("/data", put(take))
                 .route("/healthz", get(async || "ok\n"))
+                .route(
+                    "/picker-refusals",
+                    get(async || {
+                        PickerRefusals {
+                            refusals: vec![refusal()],
+                        }
+                        .encode_to_vec()
+                    }),
+                )
                 .with_state(tell);
             select! {
                 _ = axum::serve(listener, router) => {}
@@ -81,6 +90,14 @@ fn setting() -> (tempfile::TempDir, Prefix, watch::Sender<Arc<Data>>, ProxyLink)
     (folder, prefix, data, link)
 }
 
+fn refusal() -> PickerRefusal {
+    PickerRefusal {
+        endpoints: "picker".to_owned(),
+        address: "198.18.0.1:9002".to_owned(),
+        reason: "invalid peer certificate: UnknownIssuer".to_owned(),
+    }
+}
+
 fn data(leg: &str) -> Arc<Data> {
     let leg = Leg {
         name: leg.to_owned(),
@@ -107,6 +124,21 @@ async fn every_proxy_is_told_the_newest_data_and_what_follows() {
     assert_eq!(second.next().await, *data("b"));
     assert!(link.knows_newest(DEADLINE).await);
     second.end();
+}
+
+#[tokio::test]
+async fn pickers_that_the_proxy_refuses_are_reported() {
+    let (_folder, prefix, _sender, link) = setting();
+    let report = watch::Sender::new(Report::default());
+    let mut reported = report.subscribe();
+    tokio::spawn(link.report_refusals(report));
+    let proxy = Proxy::start(&prefix);
+    let refusals = timeout(
+        DEADLINE,
+        reported.wait_for(|report| !report.picker_refusals.is_empty()),
+    );
+    assert_eq!(refusals.await.unwrap().unwrap().picker_refusals, [refusal()]);
+    proxy.end();
 }
 
 #[tokio::test]

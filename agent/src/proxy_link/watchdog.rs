@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
+use proto::fleet::PickerRefusal;
 use rustix::process::{Signal, kill_process};
 use tokio::{
     sync::watch,
@@ -51,14 +52,17 @@ impl Watchdog {
         // A connection of its own each time: one that has been waited at in vain is of no more use.
         let (control, outcome) = match Control::connect(&self.prefix).await {
             Ok(mut control) => {
-                let outcome = control.healthz().await;
+                let outcome = ask(&mut control).await;
                 (Some(control), outcome)
             }
             Err(error) => (None, Err(error)),
         };
-        let Err(error) = outcome else {
-            self.failures = 0;
-            return self.conclude(true);
+        let error = match outcome {
+            Ok(refusals) => {
+                self.failures = 0;
+                return self.conclude(true, refusals);
+            }
+            Err(error) => error,
         };
         self.failures += 1;
         let reason = causes::sentence(&error);
@@ -66,7 +70,7 @@ impl Watchdog {
         if self.failures < FAILURES {
             return;
         }
-        self.conclude(false);
+        self.conclude(false, Vec::new());
         // One that cannot be connected to has ended, and init knows.
         if let Some(pid) = control.as_ref().and_then(Control::pid)
             && matches!(error, control::Error::Timeout(_) | control::Error::Status { .. })
@@ -80,11 +84,18 @@ impl Watchdog {
         }
     }
 
-    fn conclude(&self, answers: bool) {
+    fn conclude(&self, answers: bool, picker_refusals: Vec<PickerRefusal>) {
         self.standing.send_if_modified(|standing| {
-            let is_new = standing.answers != answers;
+            let is_new = (standing.answers, &standing.picker_refusals) != (answers, &picker_refusals);
             standing.answers = answers;
+            standing.picker_refusals = picker_refusals;
             is_new
         });
     }
+}
+
+/// Whether a proxy is well, and which pickers it refuses.
+async fn ask(control: &mut Control) -> Result<Vec<PickerRefusal>, control::Error> {
+    control.healthz().await?;
+    control.picker_refusals().await
 }

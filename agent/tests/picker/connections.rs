@@ -263,7 +263,19 @@ fn pickers_are_verified_where_that_is_said() {
         let known = proxy("picker.default", &authority);
         for stranger in strangers {
             assert!(matches!(failure(&stranger).await, Failure::Connect { .. }));
+            let [refusal] = &stranger.pickers.refusals()[..] else {
+                panic!("the only picker is refused");
+            };
+            assert_eq!(
+                (&refusal.endpoints[..], &refusal.address),
+                ("picker", &picker.address.to_string())
+            );
+            assert!(
+                refusal.reason.starts_with("invalid peer certificate"),
+                "{refusal:?}"
+            );
         }
         is_asked(&known, &mut picker).await;
+        assert_eq!(known.pickers.refusals(), []);
     });
 }

@@ -57,6 +57,17 @@ pub struct Instance {
     pub ready: bool,
     /// Why it does not serve a newer one.
     pub rejection: Option<Rejection>,
+    /// Endpoint pickers that it does not speak with because of their TLS, by their domain; of each one endpoint.
+    pub refused_pickers: BTreeMap<String, RefusedPicker>,
+}
+
+/// An endpoint of a picker whose TLS is not what was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RefusedPicker {
+    /// Its address and port.
+    pub address: String,
+    /// What is wrong with its TLS.
+    pub reason: String,
 }
 
 /// NGINX's refusal of a configuration.

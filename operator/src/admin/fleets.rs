@@ -108,6 +108,8 @@ fn pod((name, instance): (&String, &Instance)) -> Pod {
         config,
         ready,
         rejection,
+        // Pools tell it in their conditions.
+        refused_pickers: _,
     } = instance;
     Pod {
         name: name.clone(),
@@ -177,6 +179,7 @@ mod tests {
                 message: "no such host".to_owned(),
                 ..Rejection::default()
             }),
+            ..Instance::default()
         };
         let observed = ObservedGateway {
             addresses: vec!["198.18.0.1".to_owned()],

@@ -91,7 +91,7 @@ fn served(wanted: &GatewayOutcome) -> ObservedGateway {
     let instance = Instance {
         config: config.unwrap_or_default(),
         ready: true,
-        rejection: None,
+        ..Instance::default()
     };
     let addresses = match &wanted.infra.addresses[..] {
         [] => vec![Ipv4Addr::LOCALHOST.to_string()],

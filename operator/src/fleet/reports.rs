@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use operator_core::{
     object::ObjectKey,
-    observed::{Instance, Rejection},
+    observed::{Instance, RefusedPicker, Rejection},
 };
 use parking_lot::Mutex;
-use proto::fleet::Report;
+use proto::fleet::{PickerRefusal, Report};
 
 use crate::{metrics::Metrics, observations::Observations};
 
@@ -69,6 +69,7 @@ impl Connection {
             rejection,
             reloads: _,
             nginx: _,
+            picker_refusals,
         } = report;
         let rejection = rejection.map(|rejection| Rejection {
             config: rejection.config,
@@ -76,10 +77,20 @@ impl Connection {
             file: rejection.file,
             line: usize::try_from(rejection.line).unwrap_or_default(),
         });
+        let refused = picker_refusals.into_iter().rev().map(|refusal| {
+            let PickerRefusal {
+                endpoints,
+                address,
+                reason,
+            } = refusal;
+            (endpoints, RefusedPicker { address, reason })
+        });
         let said = Instance {
             config,
             ready,
             rejection,
+            // Of several that have the same domain the first is kept.
+            refused_pickers: refused.collect(),
         };
         let Self {
             reports,

@@ -149,6 +149,14 @@ struct Found {
 }
 
 impl Place {
+    /// What is wrong with the pod's TLS, if that is why there is no connection.
+    fn refused(&self) -> Option<rustls::Error> {
+        match &*self.state.borrow() {
+            State::Unreachable { refused } => refused.clone(),
+            State::Connecting | State::Connected(_) => None,
+        }
+    }
+
     /// Has another connection made in place of the one that is there.
     fn lose(&self) {
         *self.state.borrow_mut() = State::Connecting;
@@ -162,8 +170,17 @@ enum State {
     #[default]
     Connecting,
     Connected(Connection),
-    /// Attempts fail.
-    Unreachable,
+    /// Attempts fail; with what is wrong with the pod's TLS, if it is that.
+    Unreachable {
+        refused: Option<rustls::Error>,
+    },
+}
+
+/// A pod whose TLS is not what was asked for, such as one that shows a certificate of somebody else.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    pub address: SocketAddr,
+    pub reason: rustls::Error,
 }
 
 #[derive(Clone, Debug)]
@@ -208,6 +225,17 @@ impl Connections {
         self.changed.notify_waiters();
     }
 
+    /// The pods that are not spoken with because of their TLS, in order.
+    pub fn refused(&self) -> Vec<Refused> {
+        let pods = self.pods.borrow();
+        let refused = pods.iter().filter_map(|pod| {
+            let reason = pod.kept.iter().find_map(|kept| kept.place.refused())?;
+            let address = pod.address;
+            Some(Refused { address, reason })
+        });
+        refused.collect()
+    }
+
     /// Begins a call on the connection with the fewest, but not on one that was tried already unless there is no other.
     ///
     /// Waits only where no connection was tried yet, and where pods allow no further call on those that are there.
@@ -250,7 +278,7 @@ impl Connections {
                     let order = (connection.is_full(), is_tried, connection.in_flight.get(), turn);
                     Some((order, address, place))
                 }
-                State::Connecting | State::Unreachable => None,
+                State::Connecting | State::Unreachable { .. } => None,
             })
             .min_by_key(|(order, ..)| *order)?;
         match &*place.state.borrow() {
@@ -259,7 +287,7 @@ impl Connections {
                 place: Rc::clone(place),
                 connection: connection.clone(),
             }),
-            State::Connecting | State::Unreachable => None,
+            State::Connecting | State::Unreachable { .. } => None,
         }
     }
 
@@ -348,9 +376,10 @@ async fn keep(address: SocketAddr, target: Rc<Target>, place: Rc<Place>, changed
                 }
             }
             Err(error) => {
-                let was = place.state.replace(State::Unreachable);
+                let refused = tls::refusal(&error).cloned();
+                let was = place.state.replace(State::Unreachable { refused });
                 changed.notify_waiters();
-                if !matches!(was, State::Unreachable) {
+                if !matches!(was, State::Unreachable { .. }) {
                     info!(error = causes::sentence(&error), "cannot reach a picker");
                 }
             }

@@ -45,7 +45,7 @@ use http::uri::Authority;
 use proto::fleet;
 use tracing::error;
 
-use self::connections::{Connections, Target};
+use self::connections::{Connections, Refused, Target};
 use super::{settings::Settings, table, tls};
 
 /// One thread's connections to all pickers.
@@ -95,6 +95,20 @@ impl Pickers {
             });
         }
         self.known.replace(after);
+    }
+
+    /// What is not spoken with because of its TLS.
+    pub fn refusals(&self) -> Vec<fleet::PickerRefusal> {
+        let known = self.known.borrow();
+        let refused = known.iter().flat_map(|(endpoints, known)| {
+            let refused = known.iter().flat_map(|known| known.connections.refused());
+            refused.map(|Refused { address, reason }| fleet::PickerRefusal {
+                endpoints: endpoints.clone(),
+                address: address.to_string(),
+                reason: reason.to_string(),
+            })
+        });
+        refused.collect()
     }
 
     /// The connections to a picker; none when it cannot be spoken to as it was said.

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use super::{
     condition::{Wanted, sentences},
     entries::{Entries, gateway_reference},
+    picker_refusal::picker_refusal,
 };
 use crate::{
     api::{HttpRoute, INFERENCE_GROUP, InferencePoolStatus, ParentReference},
     object::ObjectKey,
+    observed::Observed,
     options::Options,
     outcome::{Status, StatusChange},
     resolve::{
@@ -32,7 +34,12 @@ const MOST_PARENTS: usize = 32;
 type Parents<'a> = BTreeMap<&'a ObjectKey, bool>;
 
 /// The `InferencePool`s whose status is another than it should be.
-pub(super) fn changes(snapshot: &Snapshot, resolved: &Resolved, options: &Options) -> Vec<StatusChange> {
+pub(super) fn changes(
+    snapshot: &Snapshot,
+    resolved: &Resolved,
+    observed: &Observed,
+    options: &Options,
+) -> Vec<StatusChange> {
     if snapshot.inference_pools.is_empty() {
         return Vec::new();
     }
@@ -41,7 +48,11 @@ pub(super) fn changes(snapshot: &Snapshot, resolved: &Resolved, options: &Option
         let pool = resolved.inference_pools.get(key)?;
         let parents = parents.remove(key).unwrap_or_default();
         let wanted = parents.iter().map(|(gateway, accepted)| {
-            let conditions = vec![accepted_condition(pool, gateway, *accepted), resolved_refs(pool)];
+            let refusal = picker_refusal(observed.gateways.get(*gateway), pool, resolved);
+            let conditions = vec![
+                accepted_condition(pool, gateway, *accepted),
+                refusal.unwrap_or_else(|| resolved_refs(pool)),
+            ];
             (gateway_reference(gateway), conditions)
         });
         let entries = Entries {
@@ -168,7 +179,6 @@ mod tests {
     use super::*;
     use crate::{
         api::{GATEWAY_GROUP, InferencePoolParentStatus},
-        observed::Observed,
         resolve::example::{GATEWAY, snapshot},
         status::example::summary,
     };
@@ -196,7 +206,7 @@ mod tests {
         let snapshot = snapshot(&[&[GATEWAY], documents].concat());
         let options = Options::default();
         let resolved = crate::resolve::resolve(&snapshot, &Observed::default(), &options);
-        let change = changes(&snapshot, &resolved, &options).pop()?;
+        let change = changes(&snapshot, &resolved, &Observed::default(), &options).pop()?;
         assert_eq!(change.resource_version.as_deref(), Some("42"));
         match change.status {
             Status::InferencePool(status) => Some(status.parents),

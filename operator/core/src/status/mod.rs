@@ -18,6 +18,7 @@ mod gateway;
 mod inference_pool;
 mod listener;
 mod listener_set;
+mod picker_refusal;
 mod policy;
 mod programmed;
 mod route;
@@ -66,7 +67,7 @@ pub fn statuses(
         }
     }
     changes.extend(route::changes(snapshot, resolved, options));
-    changes.extend(inference_pool::changes(snapshot, resolved, options));
+    changes.extend(inference_pool::changes(snapshot, resolved, observed, options));
     changes.extend(policy::changes(snapshot, resolved, options));
     changes.retain(|change| !snapshot.is_terminating_namespace(&change.object.namespace));
     changes

@@ -199,7 +199,7 @@ mod tests {
         Instance {
             config: config.to_owned(),
             ready: true,
-            rejection: None,
+            ..Instance::default()
         }
     }
 

@@ -135,7 +135,7 @@ fn serving(outcome: &Outcome) -> Observed {
         let instance = Instance {
             config: config.unwrap_or_default(),
             ready: true,
-            rejection: None,
+            ..Instance::default()
         };
         let observed = ObservedGateway {
             addresses: vec![Ipv4Addr::LOCALHOST.to_string()],
