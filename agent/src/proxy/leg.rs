@@ -164,7 +164,8 @@ impl Arrival {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = client
         {
-            return upgrade::switch(server, response, client, consulted, ongoing, in_flight);
+            let idle = table.settings.idle_timeout;
+            return upgrade::switch(server, response, client, consulted, ongoing, in_flight, idle);
         }
         headers::remove_hop_by_hop(response.headers_mut());
         let response = match consulted {

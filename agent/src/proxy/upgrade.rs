@@ -1,11 +1,18 @@
 //! Connections that stop being HTTP, such as those of WebSocket.
 
-use std::{rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::{io::copy_bidirectional_with_sizes, task::spawn_local, try_join};
+use tokio::{
+    io::copy_bidirectional_with_sizes,
+    select,
+    task::spawn_local,
+    time::{Instant, sleep_until},
+    try_join,
+};
+use tokio_util::io::InspectReader;
 use tracing::debug;
 
 use super::{
@@ -19,7 +26,8 @@ const BUFFER: usize = 8 << 10;
 /// How long the side of NGINX may take to be told of the upgrade.
 const HANDOVER: Duration = Duration::from_secs(10);
 
-/// The response that ends HTTP on a connection; what both sides say then is passed on until both have ended.
+/// The response that ends HTTP on a connection; what both sides say then is passed on until both have ended, or neither
+/// has said anything for as long as `idle`.
 pub fn switch(
     server: &Rc<Server>,
     response: Response<Download>,
@@ -27,6 +35,7 @@ pub fn switch(
     mut consulted: Option<Consulted>,
     mut ongoing: Ongoing,
     in_flight: InFlight,
+    idle: Duration,
 ) -> Response<Body> {
     debug_assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     let (head, _) = response.into_parts();
@@ -41,10 +50,17 @@ pub fn switch(
         let (_in_flight, _watcher) = (in_flight, watcher);
         let both = tokio::time::timeout(HANDOVER, async { try_join!(client, endpoint) }).await;
         if let Ok(Ok((client, endpoint))) = both {
-            let (mut client, mut endpoint) = (TokioIo::new(client), TokioIo::new(endpoint));
-            let copied = copy_bidirectional_with_sizes(&mut client, &mut endpoint, BUFFER, BUFFER).await;
-            if let Err(error) = copied {
-                debug!(%error, "upgraded connection ended");
+            let heard = Cell::new(Instant::now());
+            let hear = |_: &[u8]| heard.set(Instant::now());
+            let mut client = InspectReader::new(TokioIo::new(client), hear);
+            let mut endpoint = InspectReader::new(TokioIo::new(endpoint), hear);
+            select! {
+                copied = copy_bidirectional_with_sizes(&mut client, &mut endpoint, BUFFER, BUFFER) => {
+                    if let Err(error) = copied {
+                        debug!(%error, "upgraded connection ended");
+                    }
+                }
+                () = silence(&heard, idle) => debug!("upgraded connection ended, as nobody said anything"),
             }
         }
         if let Some(consulted) = consulted {
@@ -53,4 +69,12 @@ pub fn switch(
         ongoing.end();
     });
     response
+}
+
+/// Ends when nothing has been heard for that long.
+async fn silence(heard: &Cell<Instant>, limit: Duration) {
+    let until = || heard.get() + limit;
+    while until() > Instant::now() {
+        sleep_until(until()).await;
+    }
 }

@@ -127,6 +127,25 @@ async fn silence_during_a_body_cuts_it() {
 }
 
 #[tokio::test]
+async fn silence_on_an_upgraded_connection_ends_it() {
+    let settings = ProxySettings {
+        idle_timeout: SHORT,
+        ..ProxySettings::default()
+    };
+    let (_setting, mut client, endpoint) = one_endpoint_with(Leg::default(), settings).await;
+    let head = "GET / HTTP/1.1\r\nhost: a\r\nx-flotilla-leg: leg\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    client.send(head).await;
+    let (mut connection, _) = endpoint.request().await;
+    connection
+        .send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        .await;
+    assert_eq!(client.head().await.status(), 101);
+    connection.send("pong").await;
+    assert_eq!(client.rest().await, b"pong");
+    assert_eq!(connection.rest().await, b"");
+}
+
+#[tokio::test]
 async fn connections_that_are_not_taken_get_504() {
     // A backlog of one that is full: nothing answers further connections.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
