@@ -5,6 +5,7 @@ mod diff;
 mod explain;
 mod offline;
 mod operator;
+mod parts;
 mod render;
 mod run;
 mod status;

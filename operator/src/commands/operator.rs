@@ -9,7 +9,7 @@ use tokio::{
     sync::{Notify, watch},
 };
 
-use super::{client_of_cluster, stop_on_signal};
+use super::{client_of_cluster, parts::Parts, stop_on_signal};
 use crate::{
     admin::Admin,
     args::Operator,
@@ -58,6 +58,7 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         admin,
     } = &args;
     let stop = stop_on_signal()?;
+    let mut parts = Parts::new(stop.clone());
     let client = client_of_cluster().await?;
     let metrics = Arc::new(Metrics::default());
     let changed = Arc::new(Notify::new());
@@ -88,25 +89,30 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         authorities: certificates.bundle(),
         host: service.host.clone(),
     });
-    let fleet = tokio::spawn(fleet::serve_tls(
-        server,
-        bind(*listen).await?,
-        certificates.server_config()?,
-    ));
+    let (listener, tls) = (bind(*listen).await?, certificates.server_config()?);
+    parts.run_to_end(async { Ok(fleet::serve_tls(server, listener, tls).await?) });
     let site = Site {
         client: client.clone(),
         namespaces: watch_namespaces.clone(),
         leads: election.leads.clone(),
         stores: stores.clone(),
     };
-    run_infrastructure(&args, site, &certificates, &publications, &observations, &metrics);
+    run_infrastructure(
+        &mut parts,
+        &args,
+        site,
+        &certificates,
+        &publications,
+        &observations,
+        &metrics,
+    );
 
     // Statuses and what is said of it all.
     let author = status::Author {
         controller: controller_name.clone(),
         instance: identity.clone(),
     };
-    tokio::spawn(status::write_to_cluster(
+    parts.run(status::write_to_cluster(
         client,
         author,
         publications.statuses.subscribe(),
@@ -140,16 +146,16 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
     };
     tracing::info!(%listen, ?admin, "running");
     let authorities = endpoint_pickers.then(|| certificates.bundle());
-    stop.run_until_cancelled(reconcile(&source, authorities, controller))
-        .await;
+    parts.run(reconcile(source, authorities, controller));
+    parts.last().await?;
     tracing::info!("stopping; gateways go on");
     election.left().await;
-    fleet.await.context("the fleet failed")??;
-    Ok(())
+    parts.ended().await
 }
 
 /// Has the cluster run gateways, and endpoint pickers or says why it does not.
 fn run_infrastructure(
+    parts: &mut Parts,
     args: &Operator,
     site: Site,
     certificates: &Certificates,
@@ -165,9 +171,9 @@ fn run_infrastructure(
             certificates.authorities(),
             observations.clone(),
         );
-        tokio::spawn(pickers.run(publications.pickers.subscribe()));
+        parts.run(pickers.run(publications.pickers.subscribe()));
     } else {
-        tokio::spawn(decline_pickers(
+        parts.run(decline_pickers(
             publications.pickers.subscribe(),
             observations.clone(),
             NO_PICKERS,
@@ -180,13 +186,13 @@ fn run_infrastructure(
         observations.clone(),
         metrics.clone(),
     );
-    tokio::spawn(gateways.run(publications.infrastructure.subscribe()));
+    parts.run(gateways.run(publications.infrastructure.subscribe()));
 }
 
 /// Reconciles for ever, from the moment that all objects are known, and the authorities of the pickers that are ours if
 /// any are: what is not there yet would look as if it were gone, and pickers of ours as if they were anybody's.
 async fn reconcile(
-    source: &source::Kubernetes,
+    source: source::Kubernetes,
     authorities: Option<watch::Receiver<String>>,
     controller: Controller,
 ) {

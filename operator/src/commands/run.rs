@@ -10,11 +10,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use futures::FutureExt as _;
 use operator_core::options::{ListenOn, Options};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::stop_on_signal;
+use super::{parts::Parts, stop_on_signal};
 use crate::{
     admin::Admin,
     args::Run,
@@ -51,6 +52,7 @@ async fn serve(args: Run) -> anyhow::Result<()> {
         addresses,
     } = args;
     let stop = stop_on_signal()?;
+    let mut parts = Parts::new(stop.clone());
     let folder = Folder::open(&manifests)?;
     let state = state_folder(state, &manifests)?;
     let _only_one = lock(&state)?;
@@ -88,7 +90,8 @@ async fn serve(args: Run) -> anyhow::Result<()> {
         metrics.clone(),
         stop.clone(),
     );
-    let fleet = tokio::spawn(fleet::serve(server, fleet::listen(&socket)?));
+    let listener = fleet::listen(&socket)?;
+    parts.run_to_end(async { Ok(fleet::serve(server, listener).await?) });
     let privileged_port_shift = privileged_port_shift();
     let settings = Settings {
         gateways: state.join("gateways"),
@@ -99,15 +102,16 @@ async fn serve(args: Run) -> anyhow::Result<()> {
         socket,
     };
     let processes = Processes::new(settings, tokens, observations.clone(), metrics.clone())?;
-    let processes = tokio::spawn(processes.run(publications.infrastructure.subscribe(), stop.clone()));
-    tokio::spawn(decline_pickers(
+    let processes = processes.run(publications.infrastructure.subscribe(), stop.clone());
+    parts.run_to_end(processes.map(Ok));
+    parts.run(decline_pickers(
         publications.pickers.subscribe(),
         observations.clone(),
         NO_PICKERS,
     ));
 
     // Statuses and what is said of it all.
-    tokio::spawn(status::write(
+    parts.run(status::write(
         publications.statuses.subscribe(),
         api_server,
         metrics.clone(),
@@ -141,14 +145,11 @@ async fn serve(args: Run) -> anyhow::Result<()> {
         metrics,
     };
     tracing::info!(manifests = %manifests.display(), state = %state.display(), admin = ?admin, "running");
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = controller.run() => {}
-    }
+    parts.run(controller.run());
+    // With an error gateways go on: they are for the next operator to take over.
+    parts.last().await?;
     tracing::info!("stopping gateways");
-    processes.await.context("the infrastructure failed")?;
-    fleet.await.context("the fleet failed")??;
-    Ok(())
+    parts.ended().await
 }
 
 /// The folder for state, made if it is missing, as an absolute path.
