@@ -7,7 +7,7 @@ use operator_core::{
     observed::{InfrastructureFailure, Instance, ObservedGateway},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     controller::Infrastructure,
@@ -56,6 +56,9 @@ pub struct Pod {
 pub struct Problem {
     /// Kind, namespace and name.
     pub object: String,
+    /// `NAMESPACE/NAME` of the Gateway that it is about; none where it is about no certain one.
+    #[serde(default)]
+    pub gateway: Option<String>,
     /// The condition and its message.
     pub complaint: String,
 }
@@ -142,23 +145,47 @@ fn problems(object: &Value, known: &Known<'_>) -> Vec<Problem> {
     if !is_ours {
         return Vec::new();
     }
-    let mut status = object["status"].clone();
-    for field in ["parents", "ancestors"] {
-        if let Some(parts) = status[field].as_array_mut() {
-            parts.retain(|part| part["controllerName"] == known.controller_name);
-        }
-    }
-    let problem = |complaint: Complaint| Problem {
+    let problem = |gateway: Option<&ObjectKey>, complaint: Complaint| Problem {
         object: format!("{kind} {key}"),
+        gateway: gateway.map(ToString::to_string),
         complaint: complaint.to_string(),
     };
-    complaints(&status).into_iter().map(problem).collect()
+    let mut status = object["status"].clone();
+    let mut of_parts = Vec::new();
+    for (field, reference) in [("parents", "parentRef"), ("ancestors", "ancestorRef")] {
+        let parts = status[field].take();
+        let parts = parts.as_array().into_iter().flatten();
+        for part in parts.filter(|part| part["controllerName"] == known.controller_name) {
+            let gateway = referent(&part[reference], &key);
+            let complaints = complaints(&json!({(field): [part]}));
+            of_parts.extend(
+                complaints
+                    .into_iter()
+                    .map(|complaint| problem(gateway.as_ref(), complaint)),
+            );
+        }
+    }
+    let gateway = match kind.as_str() {
+        "Gateway" => Some(key.clone()),
+        "ListenerSet" => referent(&object["spec"]["parentRef"], &key),
+        _ => None,
+    };
+    let of_all = complaints(&status).into_iter();
+    let of_all = of_all.map(|complaint| problem(gateway.as_ref(), complaint));
+    of_all.chain(of_parts).collect()
+}
+
+/// The Gateway that an object refers to, if it is one.
+fn referent(reference: &Value, object: &ObjectKey) -> Option<ObjectKey> {
+    let is_gateway = reference["kind"].as_str().is_none_or(|kind| kind == "Gateway");
+    let namespace = reference["namespace"].as_str().unwrap_or(&object.namespace);
+    let name = reference["name"].as_str().filter(|_| is_gateway)?;
+    Some(ObjectKey::new(namespace, name))
 }
 
 #[cfg(test)]
 mod tests {
     use operator_core::{infra::GatewayInfra, observed::Rejection};
-    use serde_json::json;
 
     use super::*;
 
@@ -255,8 +282,9 @@ mod tests {
             objects: &objects,
             controller_name: OURS,
         });
-        let problem = |object: &str, complaint: &str| Problem {
+        let problem = |object: &str, gateway: Option<&str>, complaint: &str| Problem {
             object: object.to_owned(),
+            gateway: gateway.map(str::to_owned),
             complaint: complaint.to_owned(),
         };
         assert_eq!(
@@ -264,10 +292,12 @@ mod tests {
             [
                 problem(
                     "HTTPRoute default/edge",
+                    Some("default/edge"),
                     &format!("parent edge: Accepted=False reason Invalid: {OURS}")
                 ),
                 problem(
                     "EndpointPicker default/edge",
+                    None,
                     "Available=False reason Invalid: no pod"
                 ),
             ]
