@@ -1,6 +1,6 @@
 //! The connection to the operator: what is wanted comes down, reports go up, again and again for ever.
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{convert::Infallible, fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use proto::fleet::{Config, Report, Wanted, fleet_client::FleetClient};
 use tokio::{sync::watch, time::sleep};
@@ -82,7 +82,7 @@ impl Link {
     }
 
     /// Connects whenever there is no connection.
-    pub async fn follow(self) {
+    pub async fn follow(self) -> Infallible {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
         let mut is_known = false;
         loop {

@@ -97,10 +97,12 @@ async fn supervise(options: &Options) -> anyhow::Result<()> {
         admin.serve(address).await?;
     }
     // Goes on while connections end, so that the operator sees it.
-    tokio::spawn(link.follow());
+    let link = tokio::spawn(link.follow());
 
     select! {
         never = gateway.run() => match never {},
+        // Without it NGINX would serve what it does for ever. Another supervisor adopts it, with another link.
+        failed = link => match failed.context("the link with the operator failed; this is a bug")? {},
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
         _ = quit.recv() => {}
