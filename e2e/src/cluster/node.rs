@@ -121,7 +121,7 @@ impl Node {
     /// Starts a node with nothing in it. Its daemons are still starting when this returns.
     pub(super) fn start(programs: &Programs) -> Result<Self> {
         clean()?;
-        pki::write(&folder().join("pki"))?;
+        pki::write(&folder().join("pki"), [NAME, ADDRESS])?;
         let log = fresh(&logs())?.join("init.log");
         let log = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
         cgroups::create()?;

@@ -5,16 +5,13 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use rcgen::KeyPair;
 
-use super::node;
 use crate::{
     certificates::{Authority, Certificate},
     workspace::fresh,
 };
 
-/// What the API server and the kubelet are called: the node, loopback, and the Service `kubernetes`.
-const NAMES: [&str; 7] = [
-    node::NAME,
-    node::ADDRESS,
+/// What the API server and the kubelet are called beside what their node is: loopback, and the Service `kubernetes`.
+const NAMES: [&str; 5] = [
     "127.0.0.1",
     "198.19.0.1",
     "localhost",
@@ -37,13 +34,14 @@ const USERS: [(&str, &str, &str); 5] = [
     ),
 ];
 
-/// Writes all of it anew.
-pub(super) fn write(folder: &Path) -> Result<()> {
+/// Writes all of it anew, for a node with this name and address.
+pub(super) fn write(folder: &Path, node: [&str; 2]) -> Result<()> {
     fresh(folder)?;
+    let names: Vec<&str> = node.into_iter().chain(NAMES).collect();
     let authority = Authority::new("cluster");
     write_file(folder, "ca.crt", &authority.certificate)?;
-    write_pair(folder, "apiserver", &authority.issue(&NAMES))?;
-    write_pair(folder, "kubelet-server", &authority.issue(&NAMES))?;
+    write_pair(folder, "apiserver", &authority.issue(&names))?;
+    write_pair(folder, "kubelet-server", &authority.issue(&names))?;
     let api_server_as_client = authority.issue_to_user("kube-apiserver", "system:masters");
     write_pair(folder, "apiserver-kubelet", &api_server_as_client)?;
 
