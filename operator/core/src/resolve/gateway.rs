@@ -1,17 +1,14 @@
 //! Gateways with all their listeners.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+mod infrastructure;
+
+use std::collections::BTreeMap;
 
 pub use super::listener_set::ListenerSet;
 use crate::{
-    api::{
-        self, AddressRoutability, AddressType, FrontendTlsConfig, GatewayDefaultScope, GatewaySpecAddress,
-    },
+    api::{self, FrontendTlsConfig, GatewayDefaultScope},
     config::Settings,
-    infra::{GatewayInfra, Provisioning},
+    infra::GatewayInfra,
     object::ObjectKey,
     options::{Options, bound_port},
     outcome::Needs,
@@ -20,7 +17,6 @@ use crate::{
         class::Class,
         client_validation, conflict,
         finding::{Finding, reasons},
-        fleet::{self, Written},
         grant::{Grants, Referrer},
         listener::{Listener, ListenerContext, ListenerOwner, ListenerRefusal},
         listener_set,
@@ -157,9 +153,9 @@ fn resolve_gateway(
     class: &Class,
 ) -> Gateway {
     let mut findings = GatewayFindings::default();
-    let written = parameters(lookup.snapshot, key, gateway, class, &mut findings);
-    let provisioning = provisioning(&written, &mut findings);
-    check_addresses(&gateway.spec.addresses, &mut findings);
+    let written = infrastructure::parameters(lookup.snapshot, key, gateway, class, &mut findings);
+    let is_terminating = lookup.snapshot.is_terminating(gateway);
+    let infra = infrastructure::infra(gateway, &written, is_terminating, &mut findings);
     let client_certificate = client_certificate(lookup, key, gateway, &mut findings);
     if *gateway.spec.default_scope() != GatewayDefaultScope::None {
         let note = "spec.defaultScope has no effect yet: routes have to name the Gateway";
@@ -177,7 +173,7 @@ fn resolve_gateway(
     Gateway {
         key: key.clone(),
         settings: written.settings(),
-        infra: infra(gateway, provisioning, lookup.snapshot.is_terminating(gateway)),
+        infra,
         listeners: Listener::resolve_all(lookup, &context, &gateway.spec.listeners),
         client_certificate,
         findings,
@@ -207,66 +203,6 @@ fn frontend(gateway: &api::Gateway) -> Option<&FrontendTlsConfig> {
     gateway.spec.tls.as_ref()?.frontend.as_ref()
 }
 
-/// The settings as written, the Gateway's over its class's.
-fn parameters(
-    snapshot: &Snapshot,
-    key: &ObjectKey,
-    gateway: &api::Gateway,
-    class: &Class,
-    findings: &mut GatewayFindings,
-) -> Written {
-    let mut refuse = |problem| {
-        let refusal = Finding::new(GatewayRefusal::InvalidParameters, problem);
-        findings.refusals.push(refusal);
-    };
-    for refusal in &class.refusals {
-        refuse(format!(
-            "GatewayClass {}: {}",
-            gateway.spec.gateway_class_name, refusal.message
-        ));
-    }
-    let infrastructure = gateway.spec.infrastructure.as_ref();
-    let reference = infrastructure.and_then(|infrastructure| infrastructure.parameters_ref.as_ref());
-    let Some(reference) = reference else {
-        return class.settings.clone();
-    };
-    let fleet_key = ObjectKey::new(&key.namespace, &reference.name);
-    match fleet::referent(snapshot, &reference.group, &reference.kind, &fleet_key) {
-        Ok(fleet) => {
-            let problems = fleet::problems(&fleet.spec).into_iter();
-            problems.for_each(|problem| refuse(format!("NginxFleet {fleet_key}: {problem}")));
-            Written::by(fleet).or(class.settings.clone())
-        }
-        Err(problem) => {
-            refuse(format!("spec.infrastructure: {problem}"));
-            class.settings.clone()
-        }
-    }
-}
-
-fn check_addresses(addresses: &[GatewaySpecAddress], findings: &mut GatewayFindings) {
-    let problems = addresses.iter().enumerate().filter_map(|(index, address)| {
-        let problem = address_problem(address)?;
-        let message = format!("spec.addresses[{index}]: {problem}");
-        Some(Finding::new(GatewayRefusal::UnsupportedAddress, message))
-    });
-    findings.refusals.extend(problems);
-}
-
-fn address_problem(address: &GatewaySpecAddress) -> Option<String> {
-    let type_ = address.address_type();
-    let value = address.value.as_deref().unwrap_or_default();
-    let routability = address.routability.as_ref();
-    if *type_ != AddressType::IpAddress {
-        return Some(format!("type {type_} is not supported; IPAddress is"));
-    }
-    if !value.is_empty() && value.parse::<IpAddr>().is_err() {
-        return Some(format!("{value:?} is no IP address"));
-    }
-    let routability = routability.filter(|value| **value != AddressRoutability::Unspecified)?;
-    Some(format!("routability {routability} is not supported"))
-}
-
 /// The certificate that the gateway shows to backends that it speaks TLS to.
 ///
 /// See <https://gateway-api.sigs.k8s.io/geps/gep-3155/>.
@@ -292,74 +228,10 @@ fn client_certificate(
     certificate.ok()
 }
 
-/// How the gateway is to run; `None` as long as what was asked for is not known, or makes no sense.
-fn provisioning(written: &Written, findings: &mut GatewayFindings) -> Option<Provisioning> {
-    let mut refusals = findings.refusals.iter();
-    if refusals.any(|refusal| refusal.reason == GatewayRefusal::InvalidParameters) {
-        return None;
-    }
-    match written.provisioning() {
-        Ok(provisioning) => Some(provisioning),
-        Err(problem) => {
-            let refusal = Finding::new(GatewayRefusal::InvalidParameters, problem);
-            findings.refusals.push(refusal);
-            None
-        }
-    }
-}
-
-/// What must run, but for the ports of its listeners.
-fn infra(gateway: &api::Gateway, provisioning: Option<Provisioning>, is_terminating: bool) -> GatewayInfra {
-    let addresses = gateway.spec.addresses.iter();
-    let infrastructure = gateway.spec.infrastructure.clone().unwrap_or_default();
-    GatewayInfra {
-        uid: gateway.metadata.uid.clone().unwrap_or_default(),
-        addresses: addresses
-            .filter_map(|address| address.value.as_ref()?.parse().ok())
-            .collect(),
-        ports: BTreeSet::new(),
-        labels: infrastructure.labels,
-        annotations: infrastructure.annotations,
-        provisioning,
-        is_terminating,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{observed::Observed, resolve::example};
-
-    /// A Gateway `edge/web` with these fields, beside `NginxFleet`s.
-    fn gateway(fields: &str) -> Gateway {
-        let gateway = format!(
-            "kind: Gateway\nmetadata: {{namespace: edge, name: web}}\n\
-             spec: {{gatewayClassName: tuned, listeners: [{{name: http, port: 80, protocol: HTTP}}], {fields}}}"
-        );
-        let mut resolved = example::resolved(&[
-            "kind: GatewayClass\nmetadata: {name: tuned}\n\
-             spec: {controllerName: flotilla.dev/gateway-controller, \
-             parametersRef: {group: flotilla.dev, kind: NginxFleet, namespace: system, name: all}}",
-            "kind: NginxFleet\nmetadata: {namespace: system, name: all}\n\
-             spec: {nginx: {workerProcesses: 2, workerConnections: 64}}",
-            "kind: NginxFleet\nmetadata: {namespace: edge, name: own}\nspec: {nginx: {workerProcesses: 4}}",
-            "kind: NginxFleet\nmetadata: {namespace: edge, name: odd}\nspec: {nginx: {workerProcesses: 0}}",
-            &gateway,
-        ]);
-        let gateway = resolved.gateways.remove(&ObjectKey::new("edge", "web"));
-        gateway.expect("the Gateway is ours")
-    }
-
-    fn refusals(fields: &str) -> Vec<(GatewayRefusal, String)> {
-        let refusals = gateway(fields).findings.refusals.into_iter();
-        refusals
-            .map(|finding| (finding.reason, finding.message))
-            .collect()
-    }
-
-    fn fleet(name: &str) -> String {
-        format!("infrastructure: {{parametersRef: {{group: flotilla.dev, kind: NginxFleet, name: {name}}}}}")
-    }
 
     #[test]
     fn a_port_that_stands_for_another_is_not_given_away_twice() {
@@ -395,63 +267,11 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_the_gateway_win_over_those_of_its_class_field_by_field() {
-        let settings = gateway(&fleet("own")).settings;
-        assert_eq!(settings.worker_processes, Some(4));
-        assert_eq!(settings.worker_connections, 64);
-        let origins: Vec<String> = settings.origins.iter().map(ToString::to_string).collect();
-        assert_eq!(origins, ["NginxFleet edge/own", "NginxFleet system/all"]);
-    }
-
-    #[test]
-    fn parameters_that_lead_nowhere_or_make_no_sense_are_refused() {
-        for (name, message) in [
-            ("gone", "spec.infrastructure: NginxFleet edge/gone does not exist"),
-            (
-                "odd",
-                "NginxFleet edge/odd: spec.nginx.workerProcesses is 0; it can be a number from 1 to 1024",
-            ),
-        ] {
-            assert_eq!(
-                refusals(&fleet(name)),
-                [(GatewayRefusal::InvalidParameters, message.to_owned())]
-            );
-        }
-    }
-
-    #[test]
-    fn addresses_are_asked_for_unless_any_will_do() {
-        let infra = gateway("addresses: [{value: 192.0.2.1}, {type: IPAddress}, {value: '::1'}]").infra;
-        let addresses = infra.addresses;
-        assert_eq!(
-            addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            ["192.0.2.1", "::1"]
-        );
-    }
-
-    #[test]
-    fn addresses_that_nobody_can_give_are_refused() {
-        for (address, message) in [
-            (
-                "{type: Hostname, value: shop.example.com}",
-                "spec.addresses[0]: type Hostname is not supported; IPAddress is",
-            ),
-            ("{value: here}", r#"spec.addresses[0]: "here" is no IP address"#),
-            (
-                "{value: 192.0.2.1, routability: Cluster}",
-                "spec.addresses[0]: routability Cluster is not supported",
-            ),
-        ] {
-            assert_eq!(
-                refusals(&format!("addresses: [{address}]")),
-                [(GatewayRefusal::UnsupportedAddress, message.to_owned())]
-            );
-        }
-    }
-
-    #[test]
     fn certificate_for_backends_that_does_not_exist_leaves_the_gateway_accepted() {
-        let gateway = gateway("tls: {backend: {clientCertificateRef: {name: gone}}}");
+        let resolved = example::resolved(&["kind: Gateway\nmetadata: {namespace: edge, name: web}\n\
+             spec: {gatewayClassName: ours, listeners: [], \
+             tls: {backend: {clientCertificateRef: {name: gone}}}}"]);
+        let gateway = &resolved.gateways[&ObjectKey::new("edge", "web")];
         let findings = &gateway.findings;
         assert_eq!(
             findings.unresolved,

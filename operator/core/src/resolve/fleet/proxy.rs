@@ -35,7 +35,11 @@ pub(super) fn settings(check: &mut Check, proxy: &NginxProxy) -> ProxySettings {
         time("timeouts.idle", idle, default.idle),
         time("timeouts.pickerConnect", picker_connect, default.picker_connect),
         time("timeouts.picker", picker, default.picker),
-        time("timeouts.pickerResponse", picker_response, default.picker_response),
+        time(
+            "timeouts.pickerResponse",
+            picker_response,
+            default.picker_response,
+        ),
     ];
     let mut size = |field, size: &Option<ByteSize>, default| {
         let remedy = "a number of bytes above 0, or a quantity such as 8Mi";
