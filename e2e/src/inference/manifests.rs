@@ -1,6 +1,6 @@
 //! Manifests of `InferencePool`s and of what belongs to them, as YAML.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 /// An `InferencePool` of `default` over the pods with the label `app: {name}`, from the rest of its spec in flow style,
 /// without braces: `targetPorts: [{ number: 8000 }]`.
@@ -18,14 +18,18 @@ pub fn picked_by(picker: &str, failure_mode: &str) -> String {
 }
 
 /// Pods of `default` with the label `app: {app}`, all ready, called `{app}-{last octet}`.
-pub fn pods(app: &str, addresses: &[Ipv4Addr]) -> String {
+pub fn pods<Address: Into<IpAddr> + Copy>(app: &str, addresses: &[Address]) -> String {
     let pods = addresses.iter().map(|address| {
-        let [.., host] = address.octets();
+        let address: IpAddr = (*address).into();
+        let host = match address {
+            IpAddr::V4(address) => address.octets()[3],
+            IpAddr::V6(address) => address.octets()[15],
+        };
         format!(
             "apiVersion: v1\nkind: Pod\n\
              metadata: {{ name: {app}-{host}, namespace: default, labels: {{ app: {app} }} }}\n\
              spec: {{ containers: [{{ name: server, image: server }}] }}\n\
-             status: {{ phase: Running, podIP: {address}, conditions: [{{ type: Ready, status: 'True' }}] }}\n"
+             status: {{ phase: Running, podIP: '{address}', conditions: [{{ type: Ready, status: 'True' }}] }}\n"
         )
     });
     pods.collect::<Vec<_>>().join("---\n")
@@ -43,13 +47,14 @@ pub fn picker_with_tls(name: &str, address: SocketAddr) -> String {
 
 fn service(name: &str, address: SocketAddr, protocol: &str) -> String {
     let (ip, port) = (address.ip(), address.port());
+    let family = if ip.is_ipv6() { "IPv6" } else { "IPv4" };
     format!(
         "apiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: default }}\n\
          spec: {{ ports: [{{ name: grpc, {protocol}port: 9002, targetPort: {port} }}] }}\n\
          ---\n\
          apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
          metadata:\n  name: {name}\n  namespace: default\n  labels: {{ kubernetes.io/service-name: {name} }}\n\
-         addressType: IPv4\nports: [{{ name: grpc, port: {port} }}]\n\
+         addressType: {family}\nports: [{{ name: grpc, port: {port} }}]\n\
          endpoints: [{{ addresses: ['{ip}'], conditions: {{ ready: true }} }}]\n"
     )
 }

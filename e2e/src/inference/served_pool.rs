@@ -34,7 +34,7 @@ const FLEET: &str = "\
 apiVersion: flotilla.dev/v1alpha1
 kind: NginxFleet
 metadata: { name: fleet, namespace: default }
-spec: { proxy: {proxy} }
+spec: { proxy: {proxy}, nginx: {nginx} }
 ";
 
 /// What is unusual about a pool.
@@ -48,6 +48,8 @@ pub struct Options<'a> {
     pub app_protocol: &'a str,
     /// `spec.proxy` of the gateway's `NginxFleet`, in flow style.
     pub proxy: &'a str,
+    /// `spec.nginx` of the same.
+    pub nginx: &'a str,
 }
 
 /// A pool that is served.
@@ -70,6 +72,7 @@ impl Default for Options<'_> {
             failure_mode: "FailClose",
             app_protocol: "http",
             proxy: "{}",
+            nginx: "{}",
         }
     }
 }
@@ -106,7 +109,12 @@ impl ServedPool {
         );
         let manifests = [
             ("edge.yaml", edge),
-            ("fleet.yaml", FLEET.replace("{proxy}", options.proxy)),
+            (
+                "fleet.yaml",
+                FLEET
+                    .replace("{proxy}", options.proxy)
+                    .replace("{nginx}", options.nginx),
+            ),
             (
                 "route.yaml",
                 route(

@@ -36,10 +36,11 @@ const LARGE: Options<'static> = Options {
     failure_mode: "FailClose",
     app_protocol: "http",
     proxy: "{ buffers: { request: 32Mi } }",
+    nginx: "{}",
 };
 
 /// Bytes in which nothing can be lost, doubled or exchanged unnoticed.
-fn bytes(length: usize) -> Vec<u8> {
+pub fn bytes(length: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let words = (0..length.div_ceil(8)).flat_map(|_| {
         state ^= state << 13;
@@ -213,7 +214,7 @@ fn chunked(body: &[u8], trailers: &str) -> Vec<u8> {
 }
 
 /// The body of a good response.
-fn returned(answer: &[u8]) -> Result<Vec<u8>> {
+pub fn returned(answer: &[u8]) -> Result<Vec<u8>> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
     let end = end.with_context(|| format!("no head in {:?}", String::from_utf8_lossy(answer)))?;
     let (head, body) = (String::from_utf8_lossy(&answer[..end]), &answer[end + 4..]);
