@@ -1,7 +1,7 @@
 //! Bringing NGINX to serve what is wanted, and keeping it at that.
 //!
 //! Level-triggered: whatever happens (a newer configuration, the end of NGINX, time to try again), the same
-//! [`Gateway::step`] compares what is wanted with what is served.
+//! step compares what is wanted with what is served.
 
 use std::{
     collections::BTreeSet,

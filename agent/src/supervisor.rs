@@ -3,8 +3,8 @@
 //! All on one thread. Six parts that know little of each other:
 //!
 //! - [`link`](crate::link) takes down what is wanted and sends up the newest report,
-//! - [`data`](crate::data) puts endpoints, certificates and legs into effect as they come,
-//! - [`dns`](crate::dns) tells NGINX the endpoints,
+//! - [`data`] puts endpoints, certificates and legs into effect as they come,
+//! - [`dns`] tells NGINX the endpoints,
 //! - [`proxy_link`](crate::proxy_link) tells the proxy legs and endpoints, and ends it when it hangs,
 //! - [`apply`](crate::apply) has NGINX serve the configuration that is wanted,
 //! - [`admin`](crate::admin) says whether it does, and counts.

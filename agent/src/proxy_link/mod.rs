@@ -1,7 +1,7 @@
 //! The supervisor's side of the proxy: tells it the data, and looks after it.
 //!
 //! Two tasks that know nothing of each other. One holds a connection to the proxy's [`control`] socket for as long as
-//! the proxy lives, so that it knows at once when there is a new one that has to be told; the [`watchdog`] asks whether
+//! the proxy lives, so that it knows at once when there is a new one that has to be told; the watchdog asks whether
 //! all threads answer, and ends a proxy that has hung, which init then starts again.
 
 pub mod control;

@@ -1,4 +1,4 @@
-//! From Kubernetes objects to NGINX configuration, as one pure function: [`reconcile`].
+//! From Kubernetes objects to NGINX configuration, as one pure function: [`reconcile()`].
 
 pub mod api;
 pub mod config;

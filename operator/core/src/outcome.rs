@@ -18,7 +18,7 @@ use crate::{
     object::ObjectKey,
 };
 
-/// What [`reconcile`](crate::reconcile) makes of a snapshot.
+/// What [`reconcile`](crate::reconcile()) makes of a snapshot.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// The gateways that are ours to run.

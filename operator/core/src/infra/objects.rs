@@ -26,7 +26,7 @@ pub fn objects_key(gateway: &ObjectKey) -> ObjectKey {
     ObjectKey::new(&gateway.namespace, object_name(&gateway.name))
 }
 
-/// Everything that runs a gateway, in the order of [`KINDS`](super::KINDS); what is not among it must not be there.
+/// Everything that runs a gateway, in the order of [`KINDS`]; what is not among it must not be there.
 #[must_use]
 pub fn objects(gateway: &ObjectKey, infra: &GatewayInfra, cluster: &Cluster) -> Vec<Object> {
     if infra.is_terminating {

@@ -82,7 +82,7 @@ pub fn observed_picker(deployment: &Value) -> ObservedPicker {
     }
 }
 
-/// Everything that runs an endpoint picker, in the order of [`PICKER_KINDS`](super::PICKER_KINDS).
+/// Everything that runs an endpoint picker, in the order of [`PICKER_KINDS`].
 ///
 /// All objects have the picker's name, as the pool knows it by that. Roles are its own: it sees the pods and pools of
 /// its namespace.
