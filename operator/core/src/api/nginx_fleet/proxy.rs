@@ -33,7 +33,8 @@ pub struct NginxProxyTimeouts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte: Option<Duration>,
 
-    /// For the next bytes of a request's or response's body, not for all of it. Default: 5m.
+    /// For the next bytes of a request's or response's body, not for all of it, or of a connection that has become a
+    /// WebSocket's. Default: 5m.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<Duration>,
 
