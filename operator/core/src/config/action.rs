@@ -36,7 +36,7 @@ pub struct Origin {
 }
 
 /// Who answers a request.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Step {
     /// A backend.
     Proxy(Proxy),
@@ -51,7 +51,7 @@ pub enum Step {
 }
 
 /// A copy of a request.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct MirrorRequest {
     /// Where it goes.
     pub target: Target,
@@ -64,7 +64,7 @@ pub struct MirrorRequest {
 }
 
 /// How a request goes to a backend.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Proxy {
     /// Which backend.
     pub target: Target,
@@ -79,7 +79,7 @@ pub struct Proxy {
 }
 
 /// One upstream, a choice of several, or the way through the agent's proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Target {
     /// This upstream.
     Upstream(Id),
@@ -90,7 +90,7 @@ pub enum Target {
 }
 
 /// A new path, to which the request's query is added.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum RewrittenPath {
     /// This one, percent-encoded as the user wrote it.
     Full(String),
@@ -112,7 +112,7 @@ pub struct PathRewrite {
 /// An answer that sends the client elsewhere.
 ///
 /// See <https://gateway-api.sigs.k8s.io/reference/spec/#httprequestredirectfilter>.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Redirect {
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
@@ -127,7 +127,7 @@ pub struct Redirect {
 }
 
 /// Changes to a message's headers, each name in one of the lists only.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct HeaderChanges {
     /// Fields that get this value in place of those they have.
     pub set: Vec<(HeaderName, String)>,

@@ -32,7 +32,7 @@ pub struct Listen {
 }
 
 /// How a server ends TLS.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum ServerTls {
     /// No listener covers these hosts, or theirs has no certificate: handshakes are refused.
     Reject,
@@ -49,7 +49,7 @@ pub enum ServerTls {
 }
 
 /// Server certificates, as names of files in the folder `certificates/`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Certificates {
     /// The one for hosts that none of `by_host` covers.
     pub default: String,
@@ -58,7 +58,7 @@ pub struct Certificates {
 }
 
 /// Verification of clients' certificates.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct ClientValidation {
     /// The authorities that are trusted, as PEM.
     pub authorities: String,

@@ -30,7 +30,8 @@ const PATIENCE: Duration = Duration::from_hours(24);
 views! {
     /// A location.
     struct LocationView {
-        origin: Option<Comment>,
+        /// The objects that asked for it.
+        origins: Vec<Comment>,
         name: LocationName,
         internal: bool,
         /// Headers of the answer to a preflight request, where the gateway gives one.
@@ -101,7 +102,7 @@ pub(super) fn action(name: LocationName, action: &Action, config: &Config) -> Lo
     } = action;
     let internal = matches!(name, LocationName::Internal(_));
     let mut view = LocationView {
-        origin: Some(Comment(origin.to_string())),
+        origins: vec![Comment(origin.to_string())],
         internal,
         ..empty(name)
     };
@@ -134,7 +135,7 @@ pub(super) fn action(name: LocationName, action: &Action, config: &Config) -> Lo
 
 fn empty(name: LocationName) -> LocationView {
     LocationView {
-        origin: None,
+        origins: Vec::new(),
         name,
         internal: false,
         preflight: None,

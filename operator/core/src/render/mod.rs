@@ -14,6 +14,7 @@
 //! what they print, and [`text`] holds the types that views are made of, whose `Display` is the escaping. [`view`] sees
 //! to it that they are made of nothing else.
 
+mod alike;
 mod cors;
 mod headers;
 mod location;

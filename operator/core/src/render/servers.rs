@@ -3,10 +3,12 @@ use std::{collections::BTreeSet, net::SocketAddr};
 use askama::Template;
 
 use super::{
-    actions, clients_file,
+    actions,
+    alike::Alike,
+    clients_file,
     location::{self, LocationView},
     maps::certificates_id,
-    text::{Address, FileName, Host, InternalName, LocationName, Number, Variable, Word},
+    text::{Address, Comment, FileName, Host, InternalName, LocationName, Number, Variable, Word},
     view::{print, views},
 };
 use crate::config::{
@@ -16,23 +18,34 @@ use crate::config::{
 
 /// `servers/PORT.conf`.
 pub(super) fn view(servers: &[&Server], config: &Config) -> String {
+    let servers = Alike::among(servers);
     print(&Servers {
-        servers: servers.iter().map(|server| server_view(server, config)).collect(),
+        servers: servers
+            .iter()
+            .map(|servers| server_view(servers, config))
+            .collect(),
     })
 }
 
-fn server_view(server: &Server, config: &Config) -> ServerView {
+fn server_view(servers: &Alike<'_>, config: &Config) -> ServerView {
     let Server {
         listen,
-        hostname,
+        hostname: _,
         tls,
         locations,
         internal,
-    } = server;
-    let protocols = actions(server)
+    } = servers.first();
+    let protocols = actions(servers.first())
         .filter_map(upstream_protocol)
         .collect::<BTreeSet<_>>();
-    let views = locations.iter().map(|location| location_view(location, config));
+    let views = locations
+        .iter()
+        .enumerate()
+        .map(|(position, location)| LocationView {
+            origins: comments(servers.origins(position)),
+            ..location_view(location, config)
+        });
+    let names = servers.servers().filter_map(|server| server.hostname.clone());
     let internal = internal
         .iter()
         .map(|(name, action)| location::action(LocationName::Internal((*name).into()), action, config));
@@ -41,7 +54,7 @@ fn server_view(server: &Server, config: &Config) -> ServerView {
         default: listen.default,
         tls: tls.is_some(),
         proxy_protocol: expects_proxy_protocol(&config.settings),
-        name: hostname.clone().map(Host),
+        names: names.map(Host).collect(),
         reject: false,
         certificate: None,
         client: None,
@@ -76,6 +89,11 @@ fn server_view(server: &Server, config: &Config) -> ServerView {
         }
     }
     view
+}
+
+fn comments<'a>(origins: impl IntoIterator<Item = &'a Origin>) -> Vec<Comment> {
+    let origins = origins.into_iter();
+    origins.map(|origin| Comment(origin.to_string())).collect()
 }
 
 fn addresses(listen: &Listen, settings: &Settings) -> Vec<Address> {
@@ -145,7 +163,7 @@ views! {
         default: bool,
         tls: bool,
         proxy_protocol: bool,
-        name: Option<Host>,
+        names: Vec<Host>,
         reject: bool,
         certificate: Option<Variable>,
         client: Option<ClientView>,
