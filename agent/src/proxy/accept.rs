@@ -7,10 +7,10 @@ use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{net::UnixListener, task::spawn_local, time::sleep};
 use tracing::{debug, error};
 
-use super::{leg, server::Server};
+use super::{headers, leg, server::Server};
 
-/// Bytes that a connection of HTTP/1.1 reads ahead at most; also the limit of a request's head, which NGINX's own
-/// limits are below.
+/// Bytes that a connection of HTTP/1.1 reads ahead at most; also the limit of a request's head, beyond which the answer
+/// is 431.
 const READ_BUFFER: usize = 64 << 10;
 /// Bytes of one request in HTTP/2 that are in memory while its endpoint does not read, and of one response while NGINX
 /// does not.
@@ -56,12 +56,17 @@ pub async fn accept(server: Rc<Server>, listener: UnixListener) {
 fn http() -> auto::Builder<LocalExecutor> {
     let mut builder = auto::Builder::new(LocalExecutor);
     // NGINX dates responses by itself.
-    builder.http1().max_buf_size(READ_BUFFER).auto_date_header(false);
+    builder
+        .http1()
+        .max_buf_size(READ_BUFFER)
+        .max_headers(headers::MOST)
+        .auto_date_header(false);
     builder
         .http2()
         .auto_date_header(false)
         .initial_stream_window_size(STREAM_BUFFER)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(STREAM_BUFFER)
         .max_send_buf_size(STREAM_BUFFER as usize);
     builder
 }

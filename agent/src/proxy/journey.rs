@@ -246,6 +246,8 @@ impl Journey<'_> {
     /// Whether this failure is one of those.
     fn costs_nothing(&self, address: SocketAddr, is_idempotent: bool, failure: &Failure) -> bool {
         let is_meant = match failure {
+            // It has done its work, and the next one's answer would hardly be shorter.
+            Failure::Unreadable { .. } => false,
             _ if self.chosen.is_some() => true,
             Failure::Reset { was_kept, .. } => *was_kept && is_idempotent,
             failure => failure.is_before_the_request() && self.is_another_left(address),
@@ -267,7 +269,7 @@ impl Journey<'_> {
         let tries = &self.server.metrics.tries;
         let counter = match outcome {
             Outcome::Response(_) => &tries.response,
-            Outcome::Failure(Failure::Reset { .. }) => &tries.reset,
+            Outcome::Failure(Failure::Reset { .. } | Failure::Unreadable { .. }) => &tries.reset,
             Outcome::Failure(_) => &tries.connect,
             Outcome::Late | Outcome::Over => &tries.timeout,
         };

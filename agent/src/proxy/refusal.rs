@@ -46,7 +46,7 @@ impl Refusal {
             Self::NoPicker => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 &answers.unavailable,
-                "the endpoint picker does not answer\n",
+                "the endpoint picker has not chosen\n",
             ),
             Self::TooLong => (
                 StatusCode::PAYLOAD_TOO_LARGE,

@@ -6,6 +6,7 @@
 
 mod control;
 mod endings;
+mod heads;
 mod http1;
 mod http2;
 mod picker;

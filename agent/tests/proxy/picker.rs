@@ -22,7 +22,7 @@ use proto::{
 use crate::setting::{Endpoint, Http2Endpoint, Setting, Stream, Streams, data, nowhere};
 
 /// A picker of which a test says each word.
-struct Call {
+pub struct Call {
     request: RecvStream,
     read: BytesMut,
     answers: SendStream<Bytes>,
@@ -30,7 +30,7 @@ struct Call {
 
 impl Call {
     /// The next call of a picker's pod.
-    async fn next(pod: &mut Pod) -> Self {
+    pub async fn next(pod: &mut Pod) -> Self {
         let (request, mut respond) = pod.next().await;
         let head = Response::builder()
             .header("content-type", "application/grpc")
@@ -61,7 +61,7 @@ impl Call {
     }
 
     /// The headers that the proxy shows.
-    async fn headers(&mut self) -> HttpHeaders {
+    pub async fn headers(&mut self) -> HttpHeaders {
         match self.hear().await {
             Some(Request::RequestHeaders(headers) | Request::ResponseHeaders(headers)) => headers,
             other => panic!("{other:?}"),
@@ -81,7 +81,7 @@ impl Call {
     }
 
     /// Chooses endpoints.
-    fn choose(&mut self, endpoints: &[SocketAddr]) {
+    pub fn choose(&mut self, endpoints: &[SocketAddr]) {
         let list: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
         self.say(Answer::RequestHeaders(headers_response(
             "x-gateway-destination-endpoint",
@@ -90,7 +90,7 @@ impl Call {
     }
 
     /// Ends the call in good order.
-    fn end(mut self) {
+    pub fn end(mut self) {
         let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
         self.answers.send_trailers(trailers).unwrap();
     }
@@ -132,10 +132,10 @@ fn streamed(body: &'static str) -> BodyResponse {
 }
 
 /// The connections of a picker's pod, of which the proxy has two.
-struct Pod(Streams, Streams);
+pub struct Pod(Streams, Streams);
 
 impl Pod {
-    async fn accept(endpoint: &Http2Endpoint) -> Self {
+    pub async fn accept(endpoint: &Http2Endpoint) -> Self {
         Self(endpoint.accept().await, endpoint.accept().await)
     }
 
@@ -148,7 +148,7 @@ impl Pod {
 }
 
 /// One leg to some endpoints with a picker.
-fn with_picker(endpoints: &[SocketAddr], picker: SocketAddr, fail_open: bool) -> fleet::Data {
+pub fn with_picker(endpoints: &[SocketAddr], picker: SocketAddr, fail_open: bool) -> fleet::Data {
     let leg = Leg {
         picker: Some(Picker {
             endpoints: "picker".to_owned(),

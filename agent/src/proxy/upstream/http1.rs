@@ -69,6 +69,7 @@ where
 {
     let (sender, connection) = Builder::new()
         .max_buf_size(READ_BUFFER)
+        .max_headers(headers::MOST)
         .handshake(stream)
         .await
         .map_err(|source| Failure::Reset {
@@ -81,6 +82,20 @@ where
         }
     });
     Ok(sender)
+}
+
+impl Failure {
+    /// Of a request that was sent.
+    fn of_http1(error: hyper::Error, was_kept: bool) -> Self {
+        if error.is_parse() {
+            Self::Unreadable { source: error }
+        } else {
+            Self::Reset {
+                source: error.into(),
+                was_kept,
+            }
+        }
+    }
 }
 
 impl Lease {
@@ -123,10 +138,7 @@ impl Lease {
             }
             Err(mut error) => match error.take_message() {
                 Some(request) if self.was_kept => Ok(Sent::Nothing(request.into_parts())),
-                _ => Err(Failure::Reset {
-                    source: error.into_error().into(),
-                    was_kept: self.was_kept,
-                }),
+                _ => Err(Failure::of_http1(error.into_error(), self.was_kept)),
             },
         }
     }

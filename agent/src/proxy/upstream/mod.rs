@@ -38,6 +38,9 @@ pub enum Failure {
         /// It had served requests before: it may have ended just when this one was sent.
         was_kept: bool,
     },
+    /// The endpoint has answered, with what is no HTTP or has more headers than are taken.
+    #[error("the response cannot be read")]
+    Unreadable { source: hyper::Error },
     #[error("the request cannot be said in HTTP/2")]
     Request { source: http::Error },
 }
