@@ -4,6 +4,14 @@ use std::collections::BTreeSet;
 
 use agent::{metrics::Figures, nginx::Connections, proxy::metrics::Metrics};
 
+/// How names of figures begin, and how many of each kind are shown at least.
+const PREFIXES: [(&str, usize); 4] = [
+    ("flotilla_agent_", 4),
+    ("flotilla_proxy_", 4),
+    ("gen_ai_client_", 1),
+    ("gen_ai_server_", 2),
+];
+
 const DASHBOARD: &str = include_str!("../../charts/flotilla/dashboards/flotilla.json");
 
 /// Names in the dashboard's queries that start so.
@@ -14,15 +22,18 @@ fn names(prefix: &str) -> BTreeSet<&'static str> {
 
 #[test]
 fn every_metric_that_is_shown_is_one_of_the_agents_or_the_proxys() {
+    let metrics = Metrics::default();
+    // The figures of a model are there once it has answered.
+    let _ = metrics.models.model(Some("tide-1b"));
     let figures = Figures {
         connections: Some(Connections::default()),
-        proxy: Some(Metrics::default().text().expect("metrics can be written")),
+        proxy: Some(metrics.text().expect("metrics can be written")),
         ..Figures::default()
     };
     let text = figures.text().expect("figures can be written");
-    for prefix in ["flotilla_agent_", "flotilla_proxy_"] {
+    for (prefix, least) in PREFIXES {
         let shown = names(prefix);
-        assert!(shown.len() >= 4, "{shown:?}");
+        assert!(shown.len() >= least, "{shown:?}");
         for name in shown {
             assert!(
                 text.lines()

@@ -18,6 +18,7 @@ use super::{
     source::Source,
     table::InFlight,
     upstream::Download,
+    usage::Meter,
 };
 
 /// Why a response is cut. NGINX's connection ends with it, so that clients do not take the part for the whole.
@@ -50,6 +51,7 @@ pin_project! {
         touched: Instant,
         #[pin]
         timer: Option<Sleep>,
+        meter: Option<Box<Meter>>,
         ongoing: Ongoing,
         _in_flight: InFlight,
     }
@@ -107,7 +109,13 @@ impl Body {
 
     /// What an endpoint sends.
     #[must_use]
-    pub fn served(origin: Origin, limits: Limits, mut ongoing: Ongoing, in_flight: InFlight) -> Self {
+    pub fn served(
+        origin: Origin,
+        limits: Limits,
+        meter: Option<Box<Meter>>,
+        mut ongoing: Ongoing,
+        in_flight: InFlight,
+    ) -> Self {
         if origin.is_end_stream() {
             ongoing.end();
         }
@@ -117,6 +125,7 @@ impl Body {
                 limits,
                 touched: Instant::now(),
                 timer: None,
+                meter,
                 ongoing,
                 _in_flight: in_flight,
             },
@@ -162,6 +171,9 @@ impl Served {
         match this.origin.poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 *this.touched = Instant::now();
+                if let (Some(meter), Some(data)) = (this.meter.as_mut(), frame.data_ref()) {
+                    meter.see(data, *this.touched);
+                }
                 if this
                     .limits
                     .deadline

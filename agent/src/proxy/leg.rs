@@ -24,6 +24,7 @@ use super::{
     source::Source,
     table::{Leg, Table},
     upgrade,
+    usage::Meter,
 };
 
 /// A response whose head has come, with what else lasts as long as it does.
@@ -61,7 +62,8 @@ pub async fn serve(server: Rc<Server>, request: Request<Incoming>) -> Response<B
             return refusal.response(&server.metrics.answers);
         }
     };
-    arrival.respond(&server, &table, client, ongoing).await
+    let asked = leg.picker.is_some().then_some(begun);
+    arrival.respond(&server, &table, client, asked, ongoing).await
 }
 
 /// The way of a request to the head of its response.
@@ -142,12 +144,13 @@ fn prepare<B>(request: &mut Request<B>) {
 }
 
 impl Arrival {
-    /// The response for NGINX.
+    /// The response for NGINX, with the time at which a request came whose answer is counted.
     async fn respond(
         self,
         server: &Rc<Server>,
         table: &Table,
         client: Option<OnUpgrade>,
+        asked: Option<Instant>,
         mut ongoing: Ongoing,
     ) -> Response<Body> {
         let Self {
@@ -183,6 +186,7 @@ impl Arrival {
             idle: table.settings.idle_timeout,
             upload: matches!(upload.progress(), Progress::Waiting(_)).then_some(upload),
         };
-        response.map(|origin| Body::served(origin, limits, ongoing, in_flight))
+        let meter = asked.and_then(|asked| Meter::of(&response, asked, &server.metrics));
+        response.map(|origin| Body::served(origin, limits, meter, ongoing, in_flight))
     }
 }

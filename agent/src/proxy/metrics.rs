@@ -13,6 +13,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::usage::metrics::Models;
+
 /// The counters of all threads.
 pub struct Metrics {
     registry: Registry,
@@ -26,6 +28,8 @@ pub struct Metrics {
     pub picker_seconds: Histogram,
     /// Requests that the proxy chose an endpoint for because their picker failed.
     pub fallbacks: Counter,
+    /// What models' answers say of themselves.
+    pub models: Models,
 }
 
 /// Requests sent to endpoints, by what came of them.
@@ -80,17 +84,19 @@ impl Counters {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("flotilla_proxy");
+        let mut all = Registry::default();
+        let models = Models::new(&mut all);
+        let registry = all.sub_registry_with_prefix("flotilla_proxy");
         let in_flight = Gauge::default();
         registry.register(
             "requests_in_flight",
             "Requests that have not ended",
             in_flight.clone(),
         );
-        let tries = Counters::new(&mut registry, "tries", "Requests sent to endpoints", "outcome");
-        let aborts = Counters::new(&mut registry, "aborts", "Exchanges cut before their end", "cause");
-        let answers = Counters::new(&mut registry, "answers", "Responses of the proxy's own", "status");
-        let picks = Counters::new(&mut registry, "picks", "Questions to endpoint pickers", "outcome");
+        let tries = Counters::new(registry, "tries", "Requests sent to endpoints", "outcome");
+        let aborts = Counters::new(registry, "aborts", "Exchanges cut before their end", "cause");
+        let answers = Counters::new(registry, "answers", "Responses of the proxy's own", "status");
+        let picks = Counters::new(registry, "picks", "Questions to endpoint pickers", "outcome");
         // From a quarter of a millisecond to a minute: pickers may queue requests.
         let picker_seconds = Histogram::new(exponential_buckets(0.000_25, 2.0, 18));
         registry.register(
@@ -105,7 +111,7 @@ impl Default for Metrics {
             fallbacks.clone(),
         );
         Self {
-            registry,
+            registry: all,
             in_flight,
             tries: Tries {
                 response: tries.of("response"),
@@ -132,6 +138,7 @@ impl Default for Metrics {
             },
             picker_seconds,
             fallbacks,
+            models,
         }
     }
 }

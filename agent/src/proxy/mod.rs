@@ -5,7 +5,8 @@
 //!                                                        v
 //! NGINX ──proxy-<n>.sock──> accept ──> leg ──> upstream ──> endpoint       (n threads, each with all of these)
 //!                                       │  └─> replay     what of a body may be sent again
-//!                                       └─> picker ──ext_proc──> endpoint picker
+//!                                       ├─> picker ──ext_proc──> endpoint picker
+//!                                       └─> usage      what models' answers say of tokens
 //! ```
 //!
 //! A process of its own beside NGINX, so that neither the supervisor's end nor its replacement cuts a stream. NGINX
@@ -35,6 +36,7 @@ pub mod thread;
 pub mod tls;
 pub mod upgrade;
 pub mod upstream;
+pub mod usage;
 
 use std::{fs, io, num::NonZero, path::PathBuf, sync::Arc, thread::available_parallelism, time::Duration};
 

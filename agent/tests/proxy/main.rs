@@ -14,3 +14,4 @@ mod retry;
 mod setting;
 mod timeouts;
 mod tls;
+mod usage;

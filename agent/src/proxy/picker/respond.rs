@@ -9,11 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE},
-    response,
-};
+use http::{Response, StatusCode, header::CONTENT_LENGTH, response};
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 use tracing::{debug, warn};
@@ -25,7 +21,10 @@ use super::{
     message::{self, HttpHeaders, LONGEST_CHUNK, ProcessingRequest},
     mutation,
 };
-use crate::{causes, proxy::settings::Settings};
+use crate::{
+    causes,
+    proxy::{settings::Settings, usage::is_of_type},
+};
 
 /// An exchange of which the response is to come. Dropping it breaks it off.
 #[derive(Debug)]
@@ -98,7 +97,7 @@ impl Consulted {
         if let (Some(call), Some(message)) = (&mut self.call, message) {
             call.send(&message, is_empty);
         }
-        let mut passing = Passing::new(self, body, is_event_stream(&head.headers));
+        let mut passing = Passing::new(self, body, is_of_type(&head.headers, "text/event-stream"));
         poll_fn(|context| passing.poll_head(context)).await;
         if let Some(answer) = passing.exchange.answer() {
             passing.finish();
@@ -385,11 +384,6 @@ where
     fn is_end_stream(&self) -> bool {
         self.is_over()
     }
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    content_type.is_some_and(|content_type| content_type.starts_with(b"text/event-stream"))
 }
 
 /// The head of a response, as pickers see it.

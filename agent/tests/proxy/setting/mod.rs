@@ -78,23 +78,34 @@ impl Setting {
         assert_eq!(control.head().await.status(), 204);
     }
 
-    /// The value of a metric.
-    pub async fn metric(&self, name: &str) -> f64 {
+    /// All metrics.
+    pub async fn metrics(&self) -> String {
         let mut control = self.control().await;
         control.send("GET /metrics HTTP/1.1\r\nhost: proxy\r\n\r\n").await;
-        let text = String::from_utf8(control.response().await.1).unwrap();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in {text}"))
-            .parse()
-            .unwrap()
+        String::from_utf8(control.response().await.1).unwrap()
+    }
+
+    /// The value of a metric, with its labels; none where nothing was counted yet.
+    pub async fn counted(&self, name: &str) -> Option<f64> {
+        let text = self.metrics().await;
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        Some(value.parse().unwrap())
+    }
+
+    /// The value of a metric that is always there.
+    pub async fn metric(&self, name: &str) -> f64 {
+        self.counted(name).await.unwrap_or_else(|| panic!("no {name}"))
     }
 
     /// Resolves when a metric has a value, which it reaches by itself.
     pub async fn until(&self, name: &str, value: f64) {
         let reached = async {
-            while (self.metric(name).await - value).abs() > f64::EPSILON {
+            while self
+                .counted(name)
+                .await
+                .is_none_or(|counted| (counted - value).abs() > f64::EPSILON)
+            {
                 tokio::task::yield_now().await;
             }
         };
