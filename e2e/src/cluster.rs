@@ -47,7 +47,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// What can be done with the cluster.
 #[derive(Debug, Subcommand)]
 pub enum Task {
-    /// Start it unless it is up, with the custom resources of the Gateway API; six minutes at first, then seconds
+    /// Start it unless it is up, with the kinds of the Gateway API and of inference; six minutes at first, then seconds
     Up,
     /// Install the operator from this checkout's chart and images, or upgrade it
     Install {

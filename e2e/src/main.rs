@@ -39,7 +39,7 @@ enum Task {
     Cluster(cluster::Task),
     /// Make the product's container images, and load them into the cluster if it is up
     Image(image::Options),
-    /// Run the upstream conformance suite of the Gateway API against the cluster
+    /// Run upstream's conformance suites, of the Gateway API and of inference, against the cluster
     Conformance(conformance::Options),
     /// Run every check and test of this checkout
     Test {
