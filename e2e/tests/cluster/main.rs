@@ -3,7 +3,7 @@
 //!
 //! Tests run side by side, each in a namespace of its own, but for those that disturb or measure what all share: these
 //! have the cluster to themselves for as long as they take. Full lengths, which take longer than every change should
-//! wait for, are asked for in the environment: `REQUESTS=6000 ROUTES=1000 STRANGERS=20000 GATEWAYS=15`.
+//! wait for, are asked for in the environment: `REQUESTS=6000 ROUTES=1000 STRANGERS=20000 GATEWAYS=50 HOSTILE=2500`.
 
 mod disruption;
 mod harness;
@@ -11,8 +11,10 @@ mod hostile;
 mod inference;
 mod isolation;
 mod lifecycle;
+mod neighbours;
 mod provisioning;
 mod replicas;
+mod report;
 mod scale;
 mod serving;
 mod status;

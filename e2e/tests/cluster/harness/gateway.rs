@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::{Kind, Pod, Setting, condition};
 
 /// The Service that echoes requests, and its Deployment.
-pub(crate) const ECHO: &str = "echo";
+const ECHO: &str = "echo";
 
 /// How long one attempt may take to see whether something is served.
 const ATTEMPT: Duration = Duration::from_millis(250);

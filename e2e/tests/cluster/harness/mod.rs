@@ -25,7 +25,7 @@ use tokio::sync::{OnceCell, RwLock};
 pub(crate) use e2e::environment::number;
 
 pub(crate) use self::{
-    gateway::{ECHO, Gateway, manifest, route, served},
+    gateway::{Gateway, manifest, route, served},
     objects::{Kind, condition},
     pods::{Pod, Usage},
 };

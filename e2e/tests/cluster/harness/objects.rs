@@ -87,6 +87,16 @@ impl Setting {
         Ok(())
     }
 
+    /// Creates an object in the test's namespace; the API server's refusal is the error.
+    pub(crate) async fn create(&self, object: Value) -> Result<Value> {
+        let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
+        let api = self.api(&text("apiVersion"), &text("kind"), &self.namespace);
+        let created = api
+            .create(&PostParams::default(), &serde_json::from_value(object)?)
+            .await?;
+        Ok(serde_json::to_value(created)?)
+    }
+
     /// Objects of a kind in the test's namespace, or in none if the kind has none.
     pub(crate) fn namespace(&self, kind: Kind) -> Objects {
         self.namespace_of(kind, &self.namespace)
@@ -113,6 +123,27 @@ impl Setting {
         let objects = self.namespace(kind);
         objects.delete(name).await?;
         objects.gone(name).await
+    }
+
+    /// Whether a ServiceAccount, by namespace and name, may do this to a kind of objects in a namespace.
+    pub(crate) async fn may(
+        &self,
+        (account_namespace, account): (&str, &str),
+        verb: &str,
+        resource: &str,
+        namespace: &str,
+    ) -> Result<bool> {
+        let reviews = Kind::new("authorization.k8s.io/v1", "SubjectAccessReview");
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": format!("system:serviceaccount:{account_namespace}:{account}"),
+                "resourceAttributes": {"namespace": namespace, "resource": resource, "verb": verb},
+            },
+        });
+        let review = self.everywhere(reviews).create(review).await?;
+        Ok(review["status"]["allowed"] == true)
     }
 
     fn api(&self, api_version: &str, kind: &str, namespace: &str) -> Api<DynamicObject> {
