@@ -11,7 +11,7 @@ use prometheus_client::{
 /// Counters and gauges of the operator.
 pub struct Metrics {
     registry: Registry,
-    /// Time that one `reconcile` takes.
+    /// Time that one `reconcile` takes, in seconds.
     pub reconcile_duration: Histogram,
     /// Calls of `reconcile` that did not come back.
     pub reconcile_failures: Counter,

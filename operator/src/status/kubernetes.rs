@@ -110,6 +110,7 @@ async fn write_all(
             }
             // It has changed, or is gone: the watch tells, and the loop comes round again.
             Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => {
+                tracing::debug!(object = %id, reason = status.message, "the status is of an object that was");
                 written.insert(id, change);
             }
             Err(error) => {

@@ -101,7 +101,7 @@ impl Owned {
             match event {
                 Ok(Event::Init) => fresh.clear(),
                 Ok(Event::InitApply(object)) => {
-                    fresh.extend(to_value(&object, kind).map(|value| (id(&object), value)));
+                    fresh.insert(id(&object), to_value(&object, kind));
                 }
                 Ok(Event::InitDone) => {
                     objects.by_id.retain(|id, _| !is_of_part(id));
@@ -110,9 +110,7 @@ impl Owned {
                     self.changed.notify_one();
                 }
                 Ok(Event::Apply(object)) => {
-                    objects
-                        .by_id
-                        .extend(to_value(&object, kind).map(|value| (id(&object), value)));
+                    objects.by_id.insert(id(&object), to_value(&object, kind));
                     self.changed.notify_one();
                 }
                 Ok(Event::Delete(object)) => {
@@ -142,12 +140,12 @@ pub(super) fn resource(kind: &ObjectKind) -> ApiResource {
 }
 
 /// The object as it is when it is not one of a list, whose items do not say what they are.
-fn to_value(object: &DynamicObject, kind: ObjectKind) -> serde_json::Result<Value> {
-    let mut value = serde_json::to_value(object)?;
+fn to_value(object: &DynamicObject, kind: ObjectKind) -> Value {
+    let mut value = serde_json::to_value(object).expect("what came as JSON can be JSON again");
     value["apiVersion"] = kind.api_version().into();
     value["kind"] = kind.kind.into();
     if let Some(metadata) = value["metadata"].as_object_mut() {
         metadata.remove("managedFields");
     }
-    Ok(value)
+    value
 }
