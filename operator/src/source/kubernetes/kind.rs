@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, pin::pin, sync::Arc};
 
 use futures::StreamExt as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     core::DeserializeGuard,
     runtime::{
@@ -22,6 +23,9 @@ use super::{
 
 /// Kinds without which there is nothing to do, so that they are waited for: all gateways would seem to be gone.
 const INDISPENSABLE: [&str; 2] = ["GatewayClass", "Gateway"];
+
+/// Groups whose objects are not of custom kinds.
+const BUILT_IN: [&str; 2] = ["", "discovery.k8s.io"];
 
 /// How far a watch has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,13 +51,15 @@ pub(super) async fn watch<K: Stored>(sink: Sink, namespace: Option<String>, mut 
             Ok(event) => {
                 let is_complete = matches!(event, Event::InitDone);
                 // Stored first: whoever hears that all is known looks at the stores at once.
-                let is_news = part.take(&sink, event);
+                let news = part.take(&sink, event);
                 if is_complete {
                     trouble = None;
                     tell(Progress::Complete);
                 }
-                if is_news {
-                    sink.changed.notify_one();
+                match news {
+                    Some(News::Object) => sink.changed.notify_one(),
+                    Some(News::Status) => sink.status_changed.notify_one(),
+                    None => {}
                 }
             }
             Err(error) if is_not_served(&error) => {
@@ -93,6 +99,40 @@ fn is_not_served(error: &Error) -> bool {
     )
 }
 
+/// What is known now that was not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// That an object has come, changed or gone.
+    Object,
+    /// Nothing but another status.
+    Status,
+}
+
+impl News {
+    /// What an object tells beyond what is stored of it.
+    fn of<K: Stored>(object: &K, stored: Option<&K>) -> Option<Self> {
+        match stored {
+            Some(stored) if stored == object => None,
+            Some(stored) if has_another_status_only(object, stored) => Some(Self::Status),
+            _ => Some(Self::Object),
+        }
+    }
+}
+
+/// Whether objects that differ do so in nothing but their statuses, as far as their metadata tells.
+///
+/// The API server counts everything but metadata and status of a custom kind's objects, see
+/// <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#status-subresource>.
+fn has_another_status_only<K: Stored>(object: &K, stored: &K) -> bool {
+    let metadata = |object: &K| ObjectMeta {
+        resource_version: None,
+        ..object.meta().clone()
+    };
+    !BUILT_IN.contains(&&*K::group(&()))
+        && object.meta().generation.is_some()
+        && metadata(object) == metadata(stored)
+}
+
 /// What one watch tells of a kind.
 struct Part<K> {
     /// Where its objects are; all namespaces if absent.
@@ -102,10 +142,11 @@ struct Part<K> {
 }
 
 impl<K: Stored> Part<K> {
-    /// Takes up an event; whether anything is known now that was not.
-    fn take(&mut self, sink: &Sink, event: Event<DeserializeGuard<K>>) -> bool {
+    /// Takes up an event.
+    fn take(&mut self, sink: &Sink, event: Event<DeserializeGuard<K>>) -> Option<News> {
         let mut writers = sink.writers.lock();
         let writer = K::writer(&mut writers);
+        let mut news = News::Object;
         let changed = match event {
             Event::Init => {
                 self.listed.clear();
@@ -118,19 +159,18 @@ impl<K: Stored> Part<K> {
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed);
                 writers.together(|writers| replace(K::writer(writers), self.namespace.as_deref(), listed));
-                return true;
+                return Some(News::Object);
             }
             // Of a pod that somebody selects most updates are nothing that anybody reads.
-            Event::Apply(guard) => decoded(guard, writer)
-                .filter(|object| stored(object, writer).is_none_or(|stored| *stored != *object))
-                .map(Event::Apply),
+            Event::Apply(guard) => decoded(guard, writer).and_then(|object| {
+                news = News::of(&object, stored(&object, writer).as_deref())?;
+                Some(Event::Apply(object))
+            }),
             Event::Delete(DeserializeGuard(Ok(object))) => Some(Event::Delete(object)),
             Event::Delete(guard) => decoded(guard, writer).map(Event::Delete),
         };
-        if let Some(event) = &changed {
-            writer.apply_watcher_event(event);
-        }
-        changed.is_some()
+        writer.apply_watcher_event(&changed?);
+        Some(news)
     }
 }
 
@@ -167,5 +207,46 @@ pub(super) fn replace<K: Stored>(writer: &mut Writer<K>, namespace: Option<&str>
     }
     for object in objects {
         writer.apply_watcher_event(&Event::Apply(object));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+    use operator_core::api::HttpRoute;
+    use serde_json::{Value, from_value, json};
+
+    use super::*;
+
+    /// What a newer version of an object tells.
+    fn news<K: Stored>(older: Value, newer: Value) -> Option<News> {
+        let object = |content| from_value::<K>(content).unwrap();
+        News::of(&object(newer), Some(&object(older)))
+    }
+
+    #[test]
+    fn a_status_alone_is_told_from_what_it_is_about() {
+        let route = |version: &str, generation: u32, label: &str, parents: Value| {
+            json!({
+                "metadata": {"namespace": "default", "name": "shop", "resourceVersion": version,
+                             "generation": generation, "labels": {"team": label}},
+                "spec": {"hostnames": [format!("host-{generation}.example")]},
+                "status": {"parents": parents},
+            })
+        };
+        let news = |newer| news::<HttpRoute>(route("1", 1, "web", json!([])), newer);
+        let parents = json!([{"parentRef": {"name": "edge"}, "controllerName": "other", "conditions": []}]);
+        assert_eq!(news(route("1", 1, "web", json!([]))), None);
+        assert_eq!(news(route("2", 1, "web", parents.clone())), Some(News::Status));
+        assert_eq!(news(route("2", 2, "web", parents.clone())), Some(News::Object));
+        assert_eq!(news(route("2", 1, "shop", parents)), Some(News::Object));
+    }
+
+    #[test]
+    fn what_is_new_or_of_a_kind_that_is_not_counted_is_told_as_such() {
+        let service = |port: u16| json!({"metadata": {"namespace": "default", "name": "shop"}, "spec": {"ports": [{"port": port}]}});
+        assert_eq!(news::<Service>(service(80), service(81)), Some(News::Object));
+        let object = from_value::<Service>(service(80)).unwrap();
+        assert_eq!(News::of(&object, None), Some(News::Object));
     }
 }

@@ -12,12 +12,15 @@ mod object;
 mod on_demand;
 mod prune;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
 use kube::Client;
 use operator_core::with_kinds;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::sleep,
+};
 
 pub use on_demand::OnDemand;
 
@@ -28,6 +31,10 @@ use crate::stores::{Stores, Writers};
 /// Kinds of which only those objects are read that another one refers to or selects among: a cluster has many, and they
 /// are secret, large or never at rest.
 const ON_DEMAND: [&str; 3] = ["Secret", "ConfigMap", "Pod"];
+
+/// How long a change of nothing but a status waits, for others to be looked at together with it: most are what we have
+/// just written ourselves, and call for nothing.
+const STATUS_DELAY: Duration = Duration::from_secs(1);
 
 /// The watches of a cluster; they go on as long as the runtime does.
 pub struct Kubernetes {
@@ -47,6 +54,8 @@ struct Sink {
     writers: Arc<Mutex<Writers>>,
     /// Woken whenever an object has changed.
     changed: Arc<Notify>,
+    /// Woken in its place when that is only its status.
+    status_changed: Arc<Notify>,
 }
 
 impl Kubernetes {
@@ -60,8 +69,10 @@ impl Kubernetes {
         let sink = Sink {
             client,
             writers: Arc::new(Mutex::new(writers)),
-            changed,
+            changed: changed.clone(),
+            status_changed: Arc::default(),
         };
+        tokio::spawn(pass_on_late(sink.status_changed.clone(), changed));
         let unknown = watch::Sender::new(BTreeSet::new());
         macro_rules! watch_all {
             ($($field:ident: $type:ty = $kind:literal),* $(,)?) => {
@@ -92,6 +103,15 @@ impl Kubernetes {
     pub async fn is_complete(&self) {
         // An error would mean that nothing watches any more; then nothing is complete either.
         let _ = self.unknown.clone().wait_for(BTreeSet::is_empty).await;
+    }
+}
+
+/// Wakes for changes of statuses, once for all that come meanwhile.
+async fn pass_on_late(status_changed: Arc<Notify>, changed: Arc<Notify>) -> Infallible {
+    loop {
+        status_changed.notified().await;
+        sleep(STATUS_DELAY).await;
+        changed.notify_one();
     }
 }
 

@@ -2,9 +2,13 @@ use std::{sync::Arc, time::Duration};
 
 use operator_core::{object::ObjectKey, outcome::Needs};
 use serde_json::json;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    task::yield_now,
+    time::{Instant, timeout},
+};
 
-use super::Kubernetes;
+use super::{Kubernetes, STATUS_DELAY, pass_on_late};
 use crate::mock::{client, list};
 
 /// Longer than anything here takes.
@@ -133,4 +137,24 @@ async fn objects_of_other_namespaces_than_those_named_are_not_asked_for() {
     let gateways = source.stores().snapshot().gateways;
     let namespaces: Vec<String> = gateways.into_keys().map(|key| key.namespace).collect();
     assert_eq!(namespaces, ["blog", "shop"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_changes_of_statuses_are_looked_at_together() {
+    let (status_changed, changed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    tokio::spawn(pass_on_late(status_changed.clone(), changed.clone()));
+    let begun = Instant::now();
+    status_changed.notify_one();
+    yield_now().await;
+    changed.notify_one();
+    changed.notified().await;
+    assert_eq!(begun.elapsed(), Duration::ZERO, "nothing else waits for them");
+    for _ in 0..100 {
+        status_changed.notify_one();
+    }
+    for looks in [1, 2] {
+        changed.notified().await;
+        assert_eq!(begun.elapsed(), looks * STATUS_DELAY);
+    }
+    assert!(timeout(PATIENCE, changed.notified()).await.is_err());
 }
