@@ -3,6 +3,8 @@
 //! One layer, uncompressed, and no dates: the same files give the same bytes, wherever and whenever.
 //! See <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>.
 
+#[cfg(test)]
+mod containerfiles;
 mod libraries;
 mod materials;
 mod product;

