@@ -12,13 +12,8 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    metrics::Ongoing,
-    picker::{held::BoxError, respond::Passing},
-    replay::Upload,
-    source::Source,
-    table::InFlight,
-    upstream::Download,
-    usage::Meter,
+    BoxError, metrics::Ongoing, picker::respond::Passing, replay::Upload, source::Source, table::InFlight,
+    upstream::Download, usage::Meter,
 };
 
 /// Why a response is cut. NGINX's connection ends with it, so that clients do not take the part for the whole.

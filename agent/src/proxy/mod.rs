@@ -85,6 +85,9 @@ pub fn threads() -> usize {
     available_parallelism().map_or(1, NonZero::get).min(8)
 }
 
+/// Any error, as bodies have them.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why the proxy does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

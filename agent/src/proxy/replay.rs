@@ -12,13 +12,13 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Bytes;
 use tokio::time::Instant;
 
+use super::BoxError;
+
 /// Why a body cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot read the request's body")]
-    Source {
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Source { source: BoxError },
     #[error("a later try sends the request")]
     Superseded,
 }
@@ -152,7 +152,7 @@ impl<B: Body<Data = Bytes>> Upload<B> {
 
 impl<B: Body<Data = Bytes> + Unpin> State<B>
 where
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
     /// The next frame that no try has read.
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
@@ -205,7 +205,7 @@ impl<B> State<B> {
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Reading<B>
 where
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
     type Data = Bytes;
     type Error = Error;

@@ -8,10 +8,7 @@ use std::{
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Bytes;
 
-use super::{
-    client_body::ClientBody,
-    picker::held::{BoxError, Held},
-};
+use super::{BoxError, client_body::ClientBody, picker::held::Held};
 
 /// The body that endpoints get.
 #[derive(Debug)]

@@ -24,13 +24,13 @@ use super::{
     connections::{self, Connections},
     destination::endpoints,
     exchange::{Choice, Exchange},
-    held::{BoxError, Held, Unreadable},
+    held::{Held, Unreadable},
     message::{self, HttpHeaders, Metadata},
     mutation, request_id,
     respond::Consulted,
     violation::Violation,
 };
-use crate::proxy::{settings::Settings, table::Endpoint};
+use crate::proxy::{BoxError, settings::Settings, table::Endpoint};
 
 /// What became of a request.
 #[derive(Debug)]

@@ -11,9 +11,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::message::LONGEST_CHUNK;
-
-/// Any error.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use crate::proxy::BoxError;
 
 /// Why a body cannot be held.
 #[derive(Debug, thiserror::Error)]

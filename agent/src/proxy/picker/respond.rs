@@ -17,13 +17,12 @@ use tracing::{debug, warn};
 use super::{
     call::Call,
     exchange::Exchange,
-    held::BoxError,
     message::{self, HttpHeaders, LONGEST_CHUNK, ProcessingRequest},
     mutation,
 };
 use crate::{
     causes,
-    proxy::{settings::Settings, usage::is_of_type},
+    proxy::{BoxError, settings::Settings, usage::is_of_type},
 };
 
 /// An exchange of which the response is to come. Dropping it breaks it off.

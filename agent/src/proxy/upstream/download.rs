@@ -10,7 +10,7 @@ use hyper::body::{Bytes, Incoming};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{http1, http2, http2::Uploaded};
-use crate::proxy::picker::held::BoxError;
+use crate::proxy::BoxError;
 
 /// A response's body. Dropping it before its end ends the exchange with the endpoint at once.
 #[derive(Debug)]

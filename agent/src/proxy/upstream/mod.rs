@@ -5,13 +5,14 @@ mod download;
 mod http1;
 mod http2;
 
-use std::{cell::RefCell, collections::HashMap, error::Error, io, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, io, rc::Rc, time::Duration};
 
 use http::{Response, request};
 use proto::fleet::Protocol;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
+    BoxError,
     replay::Reading,
     source::Source,
     table::{Destination, Table, Transport},
@@ -34,7 +35,7 @@ pub enum Failure {
     /// The endpoint may have seen the request.
     #[error("the connection ended before the response")]
     Reset {
-        source: Box<dyn Error + Send + Sync>,
+        source: BoxError,
         /// It had served requests before: it may have ended just when this one was sent.
         was_kept: bool,
     },
