@@ -5,9 +5,7 @@ use agent::proxy::picker::{
     message::{Metadata, processing_request::Request, processing_response::Response, subset},
 };
 
-use crate::setting::{
-    Call, ENDPOINT, Picker, chosen, full, get, post, streamed, text, together, with_picker,
-};
+use crate::setting::{Call, ENDPOINT, chosen, full, get, post, streamed, text, with_picker};
 
 const STRANGERS: &str = "10.9.9.9:1,example.com:80";
 
