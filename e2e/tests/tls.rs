@@ -98,6 +98,28 @@ async fn renewed_certificate_is_served_without_a_reload() -> Result<()> {
 }
 
 #[tokio::test]
+async fn listener_that_loses_its_certificate_keeps_its_port_and_refuses_handshakes() -> Result<()> {
+    let secret = Certificate::self_signed(&["shop.example"]).secret("default", "shop");
+    let gateway = gateway(&TWO_LISTENERS[..1]);
+    let manifests = [("edge.yaml", gateway.as_str()), ("secret.yaml", &secret)];
+    let standalone = Standalone::start(&manifests).await?;
+    let address = standalone.gateway("default", "edge", 8443).await?;
+    let target = Target::https(address, "shop.example");
+    let serves = async || eventually(async || shown(&target).await.map(drop)).await;
+    serves().await?;
+    standalone.delete("secret.yaml")?;
+    eventually(async || {
+        let error = target.connect().await.err().context("a handshake is done")?;
+        // The connection is taken, and NGINX says that it has no such name.
+        ensure!(format!("{error:#}").contains("UnrecognisedName"), "{error:#}");
+        Ok(())
+    })
+    .await?;
+    standalone.apply("secret.yaml", &secret)?;
+    serves().await
+}
+
+#[tokio::test]
 async fn client_without_a_valid_certificate_is_refused() -> Result<()> {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let server = Certificate::self_signed(&["shop.example"]);

@@ -260,3 +260,23 @@ impl fmt::Display for Explanation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::example::resolved;
+
+    #[test]
+    fn host_of_a_listener_without_a_certificate_is_served_by_no_other() {
+        let resolved = resolved(&["kind: Gateway\nmetadata: {namespace: default, name: edge}\n\
+             spec: {gatewayClassName: ours, listeners: [{name: shop, port: 443, protocol: HTTPS, \
+             hostname: shop.example, tls: {certificateRefs: [{name: gone}]}}]}"]);
+        let request = Request::parse("GET https://shop.example/", []).expect("a request");
+        let explanations = explain(&resolved, &request);
+        assert_eq!(
+            explanations[0].to_string(),
+            "Gateway default/edge\n  listener shop (port 443, shop.example)\n  \
+             no handshake: the listener's status says what it lacks\n"
+        );
+    }
+}
