@@ -46,7 +46,7 @@ impl Holdings {
             held.with_context(|| format!("no process {words:?}"))
         };
         let prefix = standalone.gateway_folder()?;
-        let proxy = get(&prefix.join("proxy.sock"), "/metrics").await?;
+        let proxy = proxy_metrics(standalone).await?;
         let nginx = get(&prefix.join("nginx.sock"), "/connections").await?;
         Ok(Self {
             supervisor: held("flotilla-agent supervise ")?,
@@ -98,6 +98,11 @@ impl fmt::Display for Held {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} KiB and {} sockets", self.memory, self.sockets)
     }
+}
+
+/// What the proxy of the only gateway of an operator counts, as Prometheus is told.
+pub async fn proxy_metrics(standalone: &Standalone) -> Result<String> {
+    get(&standalone.gateway_folder()?.join("proxy.sock"), "/metrics").await
 }
 
 /// The body of the answer on a unix socket; in HTTP/1.0, so that it ends with the connection.

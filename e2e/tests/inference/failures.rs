@@ -36,6 +36,15 @@ async fn pool(failure_mode: &str) -> Result<ServedPool> {
     .await
 }
 
+/// The gateway's own answer while a pool has no choice: it says so, and when to come again.
+#[track_caller]
+fn assert_unavailable(answer: &Answer, context: &str) {
+    assert_eq!(answer.status, 503, "{context}: {answer}");
+    let headers = ["retry-after", "content-type"].map(|name| answer.header(name));
+    assert_eq!(headers, ["1", "text/plain"], "{context}: {answer}");
+    assert!(!answer.body.is_empty(), "{context}: {answer}");
+}
+
 /// Where a picker breaks, in the order of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Boundary {
@@ -120,8 +129,7 @@ async fn fail_close_answers_503_whatever_the_picker_breaks_at() -> Result<()> {
                 Err(Status::internal("the picker is ill"))
             }
         });
-        let answer = post(&pool).await?;
-        assert_eq!(answer.status, 503, "{boundary:?}: {answer}");
+        assert_unavailable(&post(&pool).await?, &format!("{boundary:?}"));
     }
     Ok(())
 }
@@ -146,6 +154,9 @@ async fn silent_picker_is_waited_for_as_long_as_the_fleet_says() -> Result<()> {
                 status,
                 "{failure_mode} {boundary:?}: {answer}"
             );
+            if status == 503 {
+                assert_unavailable(&answer, &format!("silent after {boundary:?}"));
+            }
             let took = asked.elapsed();
             assert!(
                 took > Duration::from_millis(900) && took < Duration::from_secs(5),
@@ -181,6 +192,9 @@ async fn picker_that_is_away_is_asked_again_when_it_is_back() -> Result<()> {
         for _ in 0..5 {
             let answer = timeout(Duration::from_secs(5), post(&pool)).await??;
             assert_eq!(answer.status.as_u16(), status, "{failure_mode}: {answer}");
+            if status == 503 {
+                assert_unavailable(&answer, "away");
+            }
         }
         pool.picker = eventually(async || Picker::choosing(address, &endpoint).await).await?;
         eventually(async || {
@@ -220,8 +234,7 @@ async fn picker_that_never_ends_its_headers_or_body_is_cut_off() -> Result<()> {
             std::future::pending().await
         }
     });
-    let answer = post(&pool).await?;
-    assert_eq!(answer.status, 503, "{answer}");
+    assert_unavailable(&post(&pool).await?, "headers without end");
     let pod = pool.pod(0).to_string();
     pool.picker.follow(move |mut exchange| {
         let pod = pod.clone();
@@ -238,7 +251,7 @@ async fn picker_that_never_ends_its_headers_or_body_is_cut_off() -> Result<()> {
         }
     });
     let answer = timeout(Duration::from_secs(8), post(&pool)).await??;
-    assert_eq!(answer.status, 503, "{answer}");
+    assert_unavailable(&answer, "a body without end");
     // Nobody else is hurt.
     pool.picker.choose(&pool.pod(1).to_string());
     assert_eq!(post(&pool).await?.status, 200);

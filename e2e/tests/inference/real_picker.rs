@@ -1,6 +1,7 @@
 //! The inference extension's own picker, with model servers that it scrapes.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
@@ -12,6 +13,7 @@ use e2e::{
     inference::{
         api_server::ApiServer,
         full_picker::{self, BY_HEADER, BY_LOAD, BY_PREFIX, FullPicker},
+        holdings::proxy_metrics,
         manifests::{self, backend, picked_by},
         model_server::{MODEL, ModelServer, Pace, SERVED_BY},
     },
@@ -42,8 +44,8 @@ struct Models {
     edge: Target,
     servers: Vec<ModelServer>,
     picker: FullPicker,
-    _api_server: ApiServer,
-    _standalone: Standalone,
+    api_server: ApiServer,
+    standalone: Standalone,
 }
 
 impl Models {
@@ -92,8 +94,8 @@ impl Models {
             edge,
             servers,
             picker,
-            _api_server: api_server,
-            _standalone: standalone,
+            api_server,
+            standalone,
         };
         eventually(async || {
             let answer = models.edge.get(HOST, "/v1/models").await?;
@@ -157,6 +159,22 @@ async fn conversations_are_served_streamed_and_whole() -> Result<()> {
         assert!(frames >= 8, "8 words came in {frames} parts");
         assert_eq!(text.matches("\"content\"").count(), 8, "{text}");
         assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+
+        // One token of a prompt each, and the words of both answers.
+        let model = format!("gen_ai_response_model=\"{MODEL}\"");
+        for figure in [
+            format!("gen_ai_client_token_usage_sum{{{model},gen_ai_token_type=\"input\"}} 2.0\n"),
+            format!("gen_ai_client_token_usage_sum{{{model},gen_ai_token_type=\"output\"}} 13.0\n"),
+            format!("gen_ai_server_time_to_first_token_seconds_count{{{model}}} 1\n"),
+            format!("gen_ai_server_time_per_output_token_seconds_count{{{model}}} 1\n"),
+        ] {
+            eventually(async || {
+                let counted = proxy_metrics(&models.standalone).await?;
+                ensure!(counted.contains(&figure), "no {figure} in {counted}");
+                Ok(())
+            })
+            .await?;
+        }
     }
     Ok(())
 }
@@ -291,5 +309,43 @@ async fn dead_pod_that_the_picker_still_chooses_costs_no_request() -> Result<()>
     drop(models.servers.remove(0));
     let served = models.served(30, || chat("hello", false, 1)).await?;
     assert_eq!(served, BTreeMap::from([("b".to_owned(), 30)]));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn picker_that_knows_more_pods_than_the_gateway_chooses_from_those_of_the_gateway() -> Result<()> {
+    if !network::is_own(
+        "real_picker::picker_that_knows_more_pods_than_the_gateway_chooses_from_those_of_the_gateway",
+    )? {
+        return Ok(());
+    }
+    // It names one endpoint and no second one.
+    let models = Models::start(BY_PREFIX, false).await?;
+    let address = models.standalone.loopback().address(102);
+    let stranger = ModelServer::start("stranger", (address, 8000).into(), SLOW).await?;
+    models
+        .api_server
+        .apply(full_picker::pod("stranger", "models", address));
+    let metrics = Target::http(models.picker.metrics(Ipv4Addr::LOCALHOST));
+    eventually(async || {
+        let text = metrics.get("picker", "/metrics").await?;
+        let known = "inference_pool_ready_pods{name=\"models\"} 3";
+        ensure!(String::from_utf8_lossy(&text.body).contains(known), "{text}");
+        Ok(())
+    })
+    .await?;
+    // Each with a prefix of its own: a third of them is for the stranger.
+    let prompts = Cell::new(0);
+    let served = models
+        .served(40, || {
+            prompts.set(prompts.get() + 1);
+            chat(&format!("{} conversation ", prompts.get()).repeat(100), false, 1)
+        })
+        .await?;
+    assert!(
+        served.keys().all(|name| ["a", "b"].contains(&name.as_str())),
+        "{served:?}"
+    );
+    drop(stranger);
     Ok(())
 }

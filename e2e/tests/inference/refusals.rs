@@ -52,6 +52,11 @@ async fn refusal_is_the_answer_with_its_status_headers_and_body() -> Result<()> 
                 ),
                 ("rejected-ttl-expired", "application/json"),
             );
+            assert_eq!(
+                answer.header("retry-after"),
+                "",
+                "{answer} says more than the picker did"
+            );
         }
     }
     let served: usize = pool.pods.iter().map(|pod| pod.count("/")).sum();
