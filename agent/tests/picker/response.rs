@@ -100,7 +100,7 @@ fn tokens_pass_one_by_one_and_the_call_ends_in_good_order() {
         let (rest, ()) = together(body.frame(), end).await;
         assert!(rest.is_none());
         drop(body);
-        assert!(!call.is_broken_off().await);
+        assert!(call.is_ended().await);
     });
 }
 
@@ -258,7 +258,7 @@ fn a_response_that_the_endpoint_cuts_is_cut_for_the_client() {
             let HttpBody { body, end_of_stream } = call.body().await;
             assert!(!end_of_stream);
             call.answer(Response::ResponseBody(streamed(body, false)));
-            assert!(call.is_broken_off().await);
+            call.broken_off().await;
         };
         let fails = async {
             // Whether the picker's answer or the end comes first is not said.
@@ -280,7 +280,7 @@ fn a_response_without_a_body_ends_with_its_head() {
         let script = async |mut call: Call| {
             assert!(call.headers().await.end_of_stream);
             call.answer(Response::ResponseHeaders(headers(&[])));
-            assert!(!call.is_broken_off().await);
+            assert!(call.is_ended().await);
         };
         let (responded, ()) = proxy.responded(&mut picker, response(empty()), script).await;
         let response = passing(responded);
@@ -348,7 +348,7 @@ fn an_exchange_lasts_as_long_as_the_connection_that_left_http() {
         call.answer(Response::ResponseHeaders(headers(&[])));
         consulted.finish();
         assert!(call.body().await.end_of_stream);
-        assert!(!call.is_broken_off().await);
+        assert!(call.is_ended().await);
     });
 }
 
@@ -363,7 +363,7 @@ fn clients_that_leave_in_the_middle_break_no_connection() {
             call.answer(Response::ResponseBody(streamed("late", false)));
             drop(body);
             call.answer(Response::ResponseBody(streamed("too late", false)));
-            assert!(call.is_broken_off().await);
+            call.broken_off().await;
         }
         let script = async { picker.call().await.choose().await };
         proxy.chosen(get(), script).await;

@@ -36,7 +36,7 @@ fn a_picker_that_chooses_strangers_is_told_the_members() {
             assert_eq!(hints(&mut second).await, [members.clone(), members]);
             second.answer(chosen(ENDPOINT));
             second.answer(Response::RequestBody(streamed("for a member", true)));
-            assert!(!first.is_broken_off().await, "the first call has no end");
+            assert!(first.is_ended().await, "the first call has no end");
         };
         let chosen = proxy.chosen(post(full("body")), script).await;
         assert_eq!(chosen.endpoints, [ENDPOINT.parse().unwrap()]);

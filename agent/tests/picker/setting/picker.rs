@@ -131,11 +131,22 @@ impl Call {
         }
     }
 
-    /// Whether the call is broken off, and not ended.
-    pub async fn is_broken_off(&mut self) -> bool {
+    /// Resolves when the call is broken off.
+    pub async fn broken_off(&mut self) {
+        self.last_message().await;
+        soon(self.answers.closed()).await;
+    }
+
+    /// Whether the call is ended in good order, and not broken off.
+    pub async fn is_ended(&mut self) -> bool {
+        self.last_message().await;
+        timeout(SHORT, self.answers.closed()).await.is_err()
+    }
+
+    /// The end of what the proxy says is the same whether it ends a call or breaks it off. What differs is that nobody waits
+    /// for answers of one that is broken off.
+    async fn last_message(&mut self) {
         while let Ok(Some(_)) = soon(self.messages.message()).await {}
-        // That is the end of what the proxy says in either case. Nobody waits for answers of a call that is broken off.
-        timeout(SHORT, self.answers.closed()).await.is_ok()
     }
 
     /// Whether someone waits for answers.
