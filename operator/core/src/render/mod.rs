@@ -11,10 +11,11 @@
 //! ```
 //!
 //! Nothing is decided here, only printed: templates hold NGINX's syntax, views (in the files beside this one) hold
-//! what they print, and [`text`] holds the types that views are made of, whose `Display` is the escaping. [`view`] sees
+//! what they print, and `text` holds the types that views are made of, whose `Display` is the escaping. `view` sees
 //! to it that they are made of nothing else.
 
 mod alike;
+mod backend_tls;
 mod cors;
 mod headers;
 mod location;
