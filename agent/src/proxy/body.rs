@@ -12,8 +12,14 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    BoxError, metrics::Ongoing, picker::respond::Passing, replay::Upload, source::Source, table::InFlight,
-    upstream::Download, usage::Meter,
+    BoxError,
+    metrics::Ongoing,
+    picker::respond::{self, Passing},
+    replay::Upload,
+    source::Source,
+    table::InFlight,
+    upstream::Download,
+    usage::Meter,
 };
 
 /// Why a response is cut. NGINX's connection ends with it, so that clients do not take the part for the whole.
@@ -189,7 +195,11 @@ impl Served {
             }
             Poll::Ready(Some(Err(source))) => {
                 this.ongoing.end();
-                this.ongoing.metrics.aborts.endpoint.inc();
+                let aborts = &this.ongoing.metrics.aborts;
+                match source.downcast_ref() {
+                    Some(respond::Error::Picker(_)) => aborts.picker.inc(),
+                    _ => aborts.endpoint.inc(),
+                };
                 Poll::Ready(Some(Err(Error::Endpoint { source })))
             }
             Poll::Pending => loop {

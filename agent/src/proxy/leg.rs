@@ -177,6 +177,7 @@ impl Arrival {
                 Responded::Response(response) => response.map(|passing| Origin::Picker(Box::new(passing))),
                 Responded::Answer(response) => {
                     ongoing.end();
+                    server.metrics.aborts.picker.inc();
                     return response.map(Body::text);
                 }
             },

@@ -46,6 +46,8 @@ pub struct Tries {
 pub struct Aborts {
     pub client: Counter,
     pub endpoint: Counter,
+    /// It evicted the request, though an endpoint was serving it.
+    pub picker: Counter,
     pub timeout: Counter,
 }
 
@@ -122,6 +124,7 @@ impl Default for Metrics {
             aborts: Aborts {
                 client: aborts.of("client"),
                 endpoint: aborts.of("endpoint"),
+                picker: aborts.of("picker"),
                 timeout: aborts.of("timeout"),
             },
             answers: Answers {

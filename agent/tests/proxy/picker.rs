@@ -260,6 +260,48 @@ async fn a_refusal_of_the_picker_is_the_answer() {
 }
 
 #[tokio::test]
+async fn an_eviction_is_the_pickers_doing_and_counted_so() {
+    for is_begun in [false, true] {
+        let endpoint = Endpoint::listen().await;
+        let picker = Http2Endpoint::listen().await;
+        let setting = Setting::start(&with_picker(&[endpoint.address], picker.address, false)).await;
+        let mut pod = Pod::accept(&picker).await;
+        let mut client = setting.client().await;
+        client.get("/").await;
+        let mut call = Call::next(&mut pod).await;
+        call.headers().await;
+        call.choose(&[endpoint.address]);
+        let (mut connection, _) = endpoint.request().await;
+        connection
+            .send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n")
+            .await;
+        call.headers().await;
+        if is_begun {
+            call.say(Answer::ResponseHeaders(headers_response("x-seen", "1")));
+            assert_eq!(client.head().await.status(), 200);
+        }
+        call.say(Answer::ImmediateResponse(ImmediateResponse {
+            status: Some(HttpStatus { code: 429 }),
+            ..ImmediateResponse::default()
+        }));
+        if is_begun {
+            client.rest().await;
+        } else {
+            assert_eq!(client.head().await.status(), 429);
+        }
+        setting
+            .until("flotilla_proxy_aborts_total{cause=\"picker\"}", 1.0)
+            .await;
+        assert!(
+            setting
+                .metric("flotilla_proxy_aborts_total{cause=\"endpoint\"}")
+                .await
+                < 1.0
+        );
+    }
+}
+
+#[tokio::test]
 async fn without_its_picker_a_pool_is_open_or_closed() {
     for (fail_open, status) in [(true, 200), (false, 503)] {
         let endpoint = Endpoint::listen().await;
