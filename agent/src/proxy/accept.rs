@@ -1,13 +1,24 @@
 //! Connections from NGINX, HTTP/1.1 and HTTP/2 on the same socket.
 
-use std::{convert::Infallible, rc::Rc, time::Duration};
+use std::{convert::Infallible, io, pin::Pin, rc::Rc, time::Duration};
 
-use hyper::service::service_fn;
-use hyper_util::{rt::TokioIo, server::conn::auto};
-use tokio::{net::UnixListener, task::spawn_local, time::sleep};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::{Service, service_fn},
+};
+use hyper_util::rt::TokioIo;
+use rustix::net::{RecvFlags, recv};
+use tokio::{
+    io::Interest,
+    net::{UnixListener, UnixStream},
+    pin, select,
+    task::spawn_local,
+    time::sleep,
+};
 use tracing::{debug, error};
 
-use super::{headers, leg, server::Server};
+use super::{BoxError, body::Body, headers, leg, server::Server};
 
 /// Bytes that a connection of HTTP/1.1 reads ahead at most; also the limit of a request's head, beyond which the answer
 /// is 431.
@@ -22,53 +33,97 @@ const CONNECTION_WINDOW: u32 = STREAM_BUFFER * 256 * 2;
 
 /// Serves the connections that come, until it is dropped.
 pub async fn accept(server: Rc<Server>, listener: UnixListener) {
-    let http = http();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let watcher = server.watcher();
+                let server = Rc::clone(&server);
+                spawn_local(async move {
+                    let _watcher = watcher;
+                    if let Err(error) = serve(server, stream).await {
+                        debug!(error, "connection ended");
+                    }
+                });
+            }
             Err(error) => {
                 // Out of descriptors: those in use must come free first.
                 error!(%error, "cannot accept");
                 sleep(Duration::from_millis(10)).await;
-                continue;
             }
-        };
-        let shared = Rc::clone(&server);
-        let service = service_fn(move |request| {
-            let server = Rc::clone(&shared);
-            // In a box of its own, which ends with the response's head: a connection would hold its room as long as
-            // a stream lasts.
-            Box::pin(async { Ok::<_, Infallible>(leg::serve(server, request).await) })
-        });
-        let connection = http
-            .serve_connection_with_upgrades(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = server.watch(connection);
-        spawn_local(async move {
-            if let Err(error) = connection.await {
-                debug!(error, "connection ended");
-            }
-        });
+        }
     }
 }
 
-/// How NGINX is spoken to.
-fn http() -> auto::Builder<LocalExecutor> {
-    let mut builder = auto::Builder::new(LocalExecutor);
-    // NGINX dates responses by itself.
-    builder
-        .http1()
+/// Serves one connection in the version of HTTP that it begins with.
+async fn serve(server: Rc<Server>, stream: UnixStream) -> Result<(), BoxError> {
+    let is_http2 = select! {
+        biased;
+        is_http2 = is_http2(&stream) => is_http2?,
+        () = server.draining() => return Ok(()),
+    };
+    if is_http2 {
+        // Most connections are not, and what it needs is large.
+        return Box::pin(serve_http2(server, stream)).await;
+    }
+    let connection = http1::Builder::new()
         .max_buf_size(READ_BUFFER)
         .max_headers(headers::MOST)
-        .auto_date_header(false);
-    builder
-        .http2()
+        // NGINX dates responses by itself.
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(stream), service(&server))
+        .with_upgrades();
+    let shut_down = http1::UpgradeableConnection::graceful_shutdown;
+    Ok(until_drained(&server, connection, shut_down).await?)
+}
+
+async fn serve_http2(server: Rc<Server>, stream: UnixStream) -> Result<(), BoxError> {
+    let connection = http2::Builder::new(LocalExecutor)
         .auto_date_header(false)
         .initial_stream_window_size(STREAM_BUFFER)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(STREAM_BUFFER)
-        .max_send_buf_size(STREAM_BUFFER as usize);
-    builder
+        .max_send_buf_size(STREAM_BUFFER as usize)
+        .serve_connection(TokioIo::new(stream), service(&server));
+    Ok(until_drained(&server, connection, http2::Connection::graceful_shutdown).await?)
+}
+
+/// Whether a connection begins as those of HTTP/2 do, see
+/// <https://www.rfc-editor.org/rfc/rfc9113#section-3.4>. NGINX writes more than this at once.
+async fn is_http2(stream: &UnixStream) -> io::Result<bool> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+    let mut start = [0; PREFACE.len()];
+    let look = || Ok(recv(stream, &mut start, RecvFlags::PEEK)?);
+    stream.async_io(Interest::READABLE, look).await?;
+    Ok(start == *PREFACE)
+}
+
+/// What answers the requests of a connection.
+fn service(
+    server: &Rc<Server>,
+) -> impl Service<hyper::Request<Incoming>, Response = hyper::Response<Body>, Error = Infallible, Future: 'static>
++ use<> {
+    let server = Rc::clone(server);
+    service_fn(move |request| {
+        let server = Rc::clone(&server);
+        // In a box of its own, which ends with the response's head: a connection would hold its room as long as a
+        // stream lasts.
+        Box::pin(async { Ok(leg::serve(server, request).await) })
+    })
+}
+
+/// Resolves when a connection has ended, which it is told to do when the server drains.
+async fn until_drained<C: Future>(
+    server: &Server,
+    connection: C,
+    shut_down: impl FnOnce(Pin<&mut C>),
+) -> C::Output {
+    pin!(connection);
+    select! {
+        ended = &mut connection => return ended,
+        () = server.draining() => {}
+    }
+    shut_down(connection.as_mut());
+    connection.await
 }
 
 /// Runs tasks on the thread that made them.

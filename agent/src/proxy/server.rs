@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 use super::{
     metrics::Metrics,
@@ -18,7 +21,8 @@ use super::{
 /// What the requests of a thread share.
 pub struct Server {
     table: RefCell<Arc<Table>>,
-    connections: RefCell<GracefulShutdown>,
+    connections: TaskTracker,
+    draining: CancellationToken,
     turn: Cell<usize>,
     pub pool: Rc<Pool>,
     pub pickers: Pickers,
@@ -31,7 +35,8 @@ impl Server {
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             table: RefCell::default(),
-            connections: RefCell::default(),
+            connections: TaskTracker::new(),
+            draining: CancellationToken::new(),
             turn: Cell::default(),
             pool: Rc::default(),
             pickers: Pickers::default(),
@@ -72,20 +77,20 @@ impl Server {
         turn.checked_rem(among).unwrap_or(0)
     }
 
-    /// What draining waits for, beside connections.
-    #[must_use]
-    pub fn watcher(&self) -> Watcher {
-        self.connections.borrow().watcher()
+    /// What draining waits for.
+    pub fn watcher(&self) -> TaskTrackerToken {
+        self.connections.token()
     }
 
-    /// A connection from NGINX that ends in good order when the server drains.
-    pub fn watch<C: GracefulConnection>(&self, connection: C) -> impl Future<Output = C::Output> + use<C> {
-        self.connections.borrow().watch(connection)
+    /// Resolves when connections are to end in good order.
+    pub async fn draining(&self) {
+        self.draining.cancelled().await;
     }
 
     /// Resolves when all connections have ended their requests.
     pub async fn drain(&self) {
-        let connections = self.connections.take();
-        connections.shutdown().await;
+        self.draining.cancel();
+        self.connections.close();
+        self.connections.wait().await;
     }
 }

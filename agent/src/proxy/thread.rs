@@ -5,9 +5,10 @@ use std::{os::unix::net, path::Path, rc::Rc, sync::Arc, thread, time::Duration};
 use proto::fleet;
 use tokio::{
     net::UnixListener,
+    runtime::LocalOptions,
     select,
     sync::{mpsc, oneshot},
-    task::{LocalSet, spawn_local},
+    task::spawn_local,
     time::interval,
 };
 
@@ -87,9 +88,9 @@ impl Thread {
 fn run(listener: net::UnixListener, metrics: Arc<Metrics>, orders: mpsc::UnboundedReceiver<Order>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(LocalOptions::default())
         .expect("a runtime needs an epoll descriptor and an event descriptor, nothing else");
-    LocalSet::new().block_on(&runtime, follow(listener, metrics, orders));
+    runtime.block_on(follow(listener, metrics, orders));
 }
 
 async fn follow(
