@@ -21,7 +21,7 @@ use http::{
 };
 use rustix::net::sockopt;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, BufReader},
     net::TcpStream,
     select,
     sync::Notify,
@@ -30,7 +30,10 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use super::call::{Call, InFlight};
+use super::{
+    call::{Call, InFlight},
+    gather::Gathered,
+};
 use crate::{backoff::Backoff, causes, proxy::tls};
 
 const METHOD: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
@@ -47,6 +50,8 @@ const BUSY: usize = 128;
 /// Bytes that one call's answers may be ahead of us, and those of all calls of a connection.
 const CALL_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 64 << 20;
+/// Bytes that are read from a connection at once: h2 by itself reads a frame in two pieces.
+const READ_BUFFER: usize = 64 << 10;
 /// Bytes of headers and trailers of a call.
 const MOST_HEADERS: u32 = 64 << 10;
 /// Calls of which we remember that we broke them off, so that what still comes of them is no fault.
@@ -418,6 +423,8 @@ async fn begin<S>(stream: S) -> Result<(SendRequest<Bytes>, JoinHandle<()>), h2:
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let stream = Gathered::new(BufReader::with_capacity(READ_BUFFER, stream));
+    let sender = stream.sender();
     let (requests, mut connection) = Builder::new()
         .enable_push(false)
         .initial_window_size(CALL_WINDOW)
@@ -431,7 +438,7 @@ where
         .await?;
     let mut pings = connection.ping_pong().expect("nobody has taken it yet");
     let ended = spawn_local(async move {
-        if let Err(error) = connection.await {
+        if let Err(error) = sender.drive(connection).await {
             debug!(%error, "connection to a picker broke");
         }
     });
