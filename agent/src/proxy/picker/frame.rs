@@ -3,6 +3,8 @@
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use prost::Message;
 
+use super::message::LONGEST_CHUNK;
+
 /// Longest message that we take, in bytes: what gRPC takes unless told otherwise.
 const LONGEST: usize = 4 << 20;
 /// Bytes before each message: whether it is compressed, and its length.
@@ -41,6 +43,8 @@ pub struct Decoder {
     whole: Bytes,
     /// Bytes of several arrivals, where one message needs them.
     joined: BytesMut,
+    /// How many of them are to be expected.
+    expected: usize,
 }
 
 impl Decoder {
@@ -49,6 +53,8 @@ impl Decoder {
         if self.joined.is_empty() && self.whole.is_empty() {
             self.whole = bytes;
         } else {
+            let missing = self.expected.saturating_sub(self.joined.len());
+            self.joined.reserve(missing);
             self.joined.extend_from_slice(&self.whole);
             self.joined.extend_from_slice(&bytes);
             self.whole = Bytes::new();
@@ -70,8 +76,11 @@ impl Decoder {
             return Err(Error::TooLong(length));
         }
         if rest.len() < length {
+            // Longer ones than pickers send may never come.
+            self.expected = PREFIX + length.min(LONGEST_CHUNK);
             return Ok(None);
         }
+        self.expected = 0;
         let mut frame = if is_joined {
             self.joined.split_to(PREFIX + length).freeze()
         } else {
