@@ -10,12 +10,14 @@ use super::{
     kind::{CONFIG_MAP, KINDS, ObjectKind, SERVICE_ACCOUNT},
     manifest::{Metadata, Object, Owner},
     name::object_name,
-    pod,
 };
 use crate::{api::Gateway, object::ObjectKey};
 
 /// Who the tokens of gateways' pods are meant for: nobody but the operator takes them.
 pub const AUDIENCE: &str = "fleet.flotilla.dev";
+
+/// The entry of the ConfigMap, and the file, with the authorities that the operator's certificate may come from.
+pub(super) const AUTHORITIES: &str = "ca.crt";
 
 /// The label that says whose object it is; see <https://gateway-api.sigs.k8s.io/geps/gep-1762/>.
 pub const GATEWAY_NAME_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
@@ -39,10 +41,7 @@ pub fn objects(gateway: &ObjectKey, infra: &GatewayInfra, cluster: &Cluster) -> 
     };
     let mut objects = vec![
         maker.object(SERVICE_ACCOUNT, json!({"automountServiceAccountToken": false})),
-        maker.object(
-            CONFIG_MAP,
-            json!({"data": {(pod::AUTHORITIES): cluster.authorities}}),
-        ),
+        maker.object(CONFIG_MAP, json!({"data": {(AUTHORITIES): cluster.authorities}})),
     ];
     match &infra.provisioning {
         Some(provisioning) => objects.extend(maker.provisioned(provisioning)),

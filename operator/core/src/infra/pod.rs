@@ -7,13 +7,10 @@ use serde_json::{Value, json};
 use super::{
     GatewayInfra, Provisioning,
     manifest::{restricted_container, restricted_pod, set},
-    objects::{AUDIENCE, Maker},
+    objects::{AUDIENCE, AUTHORITIES, Maker},
     patch::merge,
 };
 use crate::api::{self, NginxContainer, NginxDrain, NginxPod};
-
-/// The entry of the ConfigMap, and the file, with the authorities that the operator's certificate may come from.
-pub(super) const AUTHORITIES: &str = "ca.crt";
 
 /// The user that NGINX and the agent run as; the one that NGINX's own images name `nginx`.
 const USER: u32 = 101;

@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::{
     actions,
-    location::{CertificatesView, usual_certificates_view},
+    backend_tls::{CertificatesView, usual_certificates_view},
     text::{Comment, Number, UpstreamName, Verbatim, Word},
     view::{print, views},
 };

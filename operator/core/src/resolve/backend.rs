@@ -10,9 +10,10 @@ use super::{
     inference::Pool,
     mistake::{Mistake, RouteReason, quoted},
     route::BackendTarget,
+    service,
 };
 use crate::{
-    api::{BackendObjectReference, INFERENCE_GROUP, Service},
+    api::{BackendObjectReference, INFERENCE_GROUP},
     config::{Protocol, Upstream},
     object::ObjectKey,
     snapshot::Snapshot,
@@ -67,13 +68,13 @@ impl Backends<'_> {
                 format!("Service {key} does not exist"),
             ));
         };
-        if is_external(service) {
+        if service::is_external(service) {
             let problem = format!(
                 "Service {key} is of type ExternalName, which is not supported; use one with endpoints"
             );
             return Err(Mistake::unsupported("name", problem));
         }
-        let (number, port) = self::port(&key, service, port)?;
+        let (number, port) = service::port(&key, service, port)?;
         let tls = match self.policies.of(&key, port.name.as_deref()) {
             None => None,
             Some((_, policy)) => match &policy.tls {
@@ -140,41 +141,6 @@ impl Backends<'_> {
     }
 }
 
-/// Whether a Service is but a name of something elsewhere.
-pub(super) fn is_external(service: &Service) -> bool {
-    service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName")
-}
-
-/// The port of a Service that a reference names.
-pub(super) fn port<'a>(
-    key: &ObjectKey,
-    service: &'a Service,
-    wanted: Option<i32>,
-) -> Result<(u16, &'a ServicePort), Mistake> {
-    let ports = service
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.ports.as_deref())
-        .unwrap_or_default();
-    let is_tcp = |port: &&ServicePort| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
-    let mut tcp = ports.iter().filter(is_tcp);
-    let found = wanted.and_then(|wanted| tcp.clone().find(|port| port.port == wanted));
-    if let Some((number, port)) = found.and_then(|port| Some((u16::try_from(port.port).ok()?, port))) {
-        return Ok((number, port));
-    }
-    let existing = match tcp.next() {
-        Some(first) => tcp.fold(format!("it has {}", first.port), |list, port| {
-            format!("{list}, {}", port.port)
-        }),
-        None => "it has no TCP port".to_owned(),
-    };
-    let problem = match wanted {
-        Some(wanted) => format!("Service {key} has no port {wanted}; {existing}"),
-        None => format!("is missing, and a Service needs one; Service {key}: {existing}"),
-    };
-    Err(Mistake::new(RouteReason::BackendNotFound, "port", problem))
-}
-
 /// What a port says that it speaks, within TLS or without.
 ///
 /// See <https://gateway-api.sigs.k8s.io/geps/gep-1911/> and
@@ -203,7 +169,7 @@ fn protocol(key: &ObjectKey, port: &ServicePort, tls: bool) -> Result<Protocol, 
 mod tests {
     use super::*;
     use crate::{
-        api::{BackendTlsPolicy, InferencePool},
+        api::{BackendTlsPolicy, InferencePool, Service},
         resolve::{example::with_backends, route::Picking},
     };
 

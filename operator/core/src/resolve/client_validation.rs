@@ -7,7 +7,7 @@ use crate::{
         certificate,
         finding::Finding,
         grant::Referrer,
-        listener::{ListenerRefusal, UnresolvedReference},
+        listener_findings::{ListenerRefusal, UnresolvedReference},
         lookup::{Dangling, Lookup},
     },
 };

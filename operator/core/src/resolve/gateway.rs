@@ -18,7 +18,8 @@ use crate::{
         client_validation, conflict,
         finding::{Finding, reasons},
         grant::{Grants, Referrer},
-        listener::{Listener, ListenerContext, ListenerOwner, ListenerRefusal},
+        listener::{Listener, ListenerOwner, ListenerRefusal},
+        listener_context::ListenerContext,
         listener_set,
         lookup::{Dangling, Lookup},
     },
@@ -119,7 +120,8 @@ pub fn resolve(
         };
         let mut gateway = resolve_gateway(&mut lookup, key, object, class);
         for (child, child_object) in by_gateway.get(key).into_iter().flatten() {
-            let refusal = listener_set::refusal(snapshot, object, &gateway, &child.namespace);
+            let refusal =
+                listener_set::refusal(snapshot, key, object, gateway.is_accepted(), &child.namespace);
             if refusal.is_none() {
                 let context = ListenerContext {
                     owner: ListenerOwner::ListenerSet((*child).clone()),

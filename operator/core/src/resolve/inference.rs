@@ -2,12 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    finding::{Finding, reasons},
-    mistake::quoted,
-    picking::Pickers,
-    route::Picking,
-};
+pub use super::picking::PoolReason;
+use super::{finding::Finding, mistake::quoted, picking::Pickers, route::Picking};
 use crate::{
     api::{AppProtocol, EndpointPickerFailureMode, InferencePoolSpec},
     config::{Protocol, Upstream},
@@ -27,21 +23,6 @@ pub struct Pool {
     pub unsupported: Vec<Finding<PoolReason>>,
     /// Why its picker cannot be reached.
     pub picker: Option<Finding<PoolReason>>,
-}
-
-reasons! {
-    /// Why a pool is not served as it says.
-    ///
-    /// See `InferencePoolReason` in
-    /// <https://github.com/kubernetes-sigs/gateway-api-inference-extension/blob/v1.6.0/api/v1/inferencepool_types.go>.
-    pub enum PoolReason {
-        /// A value that we cannot do.
-        NotSupportedByParent = "NotSupportedByParent",
-        /// A reference to an endpoint picker that leads nowhere, or to a kind that is none.
-        InvalidExtensionRef = "InvalidExtensionRef",
-        /// A picker that we are about to run.
-        Pending = "Pending",
-    }
 }
 
 /// Every `InferencePool`.

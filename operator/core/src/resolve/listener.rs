@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 pub use super::{
+    listener_context::ListenerOwner,
     listener_findings::{Conflict, ListenerFindings, ListenerRefusal, UnresolvedReference},
     listener_tls::ListenerTls,
 };
 use crate::{
-    api::{self, FrontendTlsConfig, GATEWAY_GROUP, ProtocolType},
-    object::ObjectKey,
-    resolve::{finding::Finding, grant::Referrer, listener_tls, lookup::Lookup, namespaces::Namespaces},
+    api::{self, GATEWAY_GROUP, ProtocolType},
+    resolve::{
+        finding::Finding, listener_context::ListenerContext, listener_tls, lookup::Lookup,
+        namespaces::Namespaces,
+    },
     syntax::Hostname,
 };
 
@@ -36,27 +39,6 @@ pub struct Listener {
     pub serves: bool,
     /// What is wrong with it.
     pub findings: ListenerFindings,
-}
-
-/// Whose listener it is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ListenerOwner {
-    /// The Gateway's own.
-    Gateway,
-    /// One that a `ListenerSet` adds.
-    ListenerSet(ObjectKey),
-}
-
-/// What a listener is resolved in.
-pub(super) struct ListenerContext<'a> {
-    /// Whose it is.
-    pub(super) owner: ListenerOwner,
-    /// The object that it is written in.
-    pub(super) from: Referrer<'a>,
-    /// The Gateway that serves it.
-    pub(super) gateway: Referrer<'a>,
-    /// The Gateway's settings for TLS with clients.
-    pub(super) frontend: Option<&'a FrontendTlsConfig>,
 }
 
 impl Listener {
@@ -218,7 +200,7 @@ fn check_values(listener: &api::Listener, findings: &mut ListenerFindings) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resolve::example;
+    use crate::{object::ObjectKey, resolve::example};
 
     /// The one listener, written in YAML, of a Gateway `edge/web`, among these objects.
     fn listener(listener: &str, others: &[&str]) -> Listener {

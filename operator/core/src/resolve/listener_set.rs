@@ -7,7 +7,6 @@ use crate::{
     object::{ObjectKey, created},
     resolve::{
         finding::{Finding, reasons},
-        gateway::Gateway,
         namespaces::Namespaces,
     },
     snapshot::Snapshot,
@@ -57,19 +56,19 @@ pub(super) fn by_gateway(snapshot: &Snapshot) -> BTreeMap<ObjectKey, Siblings<'_
 /// Why a Gateway does not take the listeners of a `ListenerSet` of that namespace.
 pub(super) fn refusal(
     snapshot: &Snapshot,
-    object: &api::Gateway,
-    gateway: &Gateway,
+    key: &ObjectKey,
+    gateway: &api::Gateway,
+    is_accepted: bool,
     namespace: &str,
 ) -> Option<Finding<ListenerSetRefusal>> {
-    let key = &gateway.key;
-    let allowed = object.spec.allowed_listener_namespaces();
+    let allowed = gateway.spec.allowed_listener_namespaces();
     let namespaces = Namespaces::new(allowed.from(), allowed.selector.as_ref(), &key.namespace);
     if !namespaces.contain(namespace, snapshot) {
         let message = format!(
             "Gateway {key} does not allow ListenerSets of namespace {namespace} in spec.allowedListeners"
         );
         Some(Finding::new(ListenerSetRefusal::NotAllowed, message))
-    } else if !gateway.is_accepted() {
+    } else if !is_accepted {
         let message = format!("Gateway {key} is not accepted");
         Some(Finding::new(ListenerSetRefusal::ParentNotAccepted, message))
     } else {

@@ -7,7 +7,8 @@ use crate::{
         certificate::Certificate,
         client_validation,
         finding::Finding,
-        listener::{ListenerContext, ListenerFindings, UnresolvedReference},
+        listener_context::ListenerContext,
+        listener_findings::{ListenerFindings, UnresolvedReference},
         lookup::{Dangling, Lookup},
     },
 };

@@ -30,6 +30,7 @@ mod http_route;
 pub mod inference;
 mod limit;
 pub mod listener;
+mod listener_context;
 mod listener_findings;
 pub mod listener_set;
 mod listener_tls;
@@ -44,6 +45,7 @@ mod picking;
 mod redirect;
 pub mod route;
 mod rule;
+mod service;
 mod timeouts;
 
 use std::{collections::BTreeMap, sync::Arc};

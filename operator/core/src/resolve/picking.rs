@@ -8,13 +8,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use k8s_openapi::api::core::v1::ServicePort;
 
 use super::{
-    backend,
     backend_tls::{Policies, Policy},
     endpoint_picker::Picker,
-    finding::Finding,
-    inference::PoolReason,
+    finding::{Finding, reasons},
     mistake::quoted,
     route::Picking,
+    service,
 };
 use crate::{
     api::{EndpointPickerFailureMode, EndpointPickerRef},
@@ -33,6 +32,21 @@ pub(super) struct Pickers<'a> {
     /// Certificates of the authorities that those of our pickers come from, in PEM; empty where pickers are run by
     /// others alone.
     pub(super) authorities: &'a str,
+}
+
+reasons! {
+    /// Why a pool is not served as it says.
+    ///
+    /// See `InferencePoolReason` in
+    /// <https://github.com/kubernetes-sigs/gateway-api-inference-extension/blob/v1.6.0/api/v1/inferencepool_types.go>.
+    pub enum PoolReason {
+        /// A value that we cannot do.
+        NotSupportedByParent = "NotSupportedByParent",
+        /// A reference to an endpoint picker that leads nowhere, or to a kind that is none.
+        InvalidExtensionRef = "InvalidExtensionRef",
+        /// A picker that we are about to run.
+        Pending = "Pending",
+    }
 }
 
 /// A picker that cannot be reached.
@@ -115,14 +129,14 @@ impl Pickers<'_> {
         let Some(service) = self.snapshot.services.get(key) else {
             return Err(self.missing(key, named));
         };
-        if backend::is_external(service) {
+        if service::is_external(service) {
             let problem = format!(
                 "name: Service {key} is of type ExternalName, which is not supported; use one with endpoints"
             );
             return Err(unreachable(NO_PORT, problem));
         }
         let (number, port) =
-            backend::port(key, service, wanted).map_err(|mistake| unreachable(named, mistake.to_string()))?;
+            service::port(key, service, wanted).map_err(|mistake| unreachable(named, mistake.to_string()))?;
         let tls = self
             .tls(key, port)
             .map_err(|problem| unreachable(NO_PORT, problem))?;
