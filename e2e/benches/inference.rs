@@ -1,12 +1,13 @@
 //! What an endpoint picker costs: requests to an `InferencePool`, against the same NGINX with a configuration written by
 //! hand that leads to the same pod.
 //!
-//! `cargo bench -p e2e --bench inference` runs it. All figures are of one run, and rounds alternate, so that whatever
-//! else the machine does meets both alike. The picker chooses at once; what an exchange with it takes by itself is
-//! measured too. Its own work and the client's are in the process of the bench and not counted.
+//! `cargo bench -p e2e --bench inference` runs it, and with `-- memory`, `latency` or `processor` only that part. All
+//! figures are of one run, and rounds alternate, so that whatever else the machine does meets both alike. The picker
+//! chooses at once; what an exchange with it takes by itself is measured too. Its own work and the client's are in the
+//! process of the bench and not counted.
 
 use std::{
-    env,
+    env, fs,
     net::SocketAddr,
     num::NonZeroU32,
     time::{Duration, Instant},
@@ -54,6 +55,15 @@ struct Way {
     processes: Vec<Process>,
 }
 
+impl Way {
+    /// The agent's proxy; nothing where there is none.
+    fn proxy(&self) -> Vec<Process> {
+        let mut processes = self.processes.clone();
+        processes.retain(|process| process.command_line().contains("flotilla-agent proxy"));
+        processes
+    }
+}
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<()> {
     // `cargo test --benches` has nothing to learn here.
@@ -89,31 +99,50 @@ async fn main() -> Result<()> {
             println!("agent {role:<10} {:>8} at rest", mebibytes(process.resident()));
         }
     }
-    processor_time(&ways).await?;
-    latency(&ways, picker.address()).await?;
-    first_word(&ways).await?;
-    memory(&ways, &server).await
+    let chosen: Vec<String> = env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
+    let is_chosen = |part: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == part);
+    if is_chosen("processor") {
+        processor_time(&ways).await?;
+    }
+    if is_chosen("latency") {
+        latency(&ways, picker.address()).await?;
+        first_word(&ways).await?;
+    }
+    if is_chosen("memory") {
+        memory(&ways, &server).await?;
+    }
+    Ok(())
 }
 
 /// Processor time per request.
 async fn processor_time(ways: &[Way; 2]) -> Result<()> {
     for (length, rate) in LOADS {
         let mut costs = [Vec::new(), Vec::new()];
+        let mut proxy = Vec::new();
         for round in 0..=ROUNDS {
             for way in order(round) {
-                let before = spent(&ways[way].processes);
+                let before = (spent(&ways[way].processes), spent(&ways[way].proxy()));
                 let report = load(&ways[way], length, rate).await?;
-                let cost = spent(&ways[way].processes).saturating_sub(before).as_secs_f64();
+                let after = (spent(&ways[way].processes), spent(&ways[way].proxy()));
                 // The first round warms up.
                 if round > 0 {
-                    costs[way].push(cost / f64::from(u32::try_from(report.total())?) * 1e6);
+                    let requests = f64::from(u32::try_from(report.total())?);
+                    costs[way].push((after.0 - before.0).as_secs_f64() / requests * 1e6);
+                    if way == 1 {
+                        proxy.push((after.1 - before.1).as_secs_f64() / requests * 1e6);
+                    }
                 }
             }
         }
         let [by_hand, picked] = costs.map(median);
         println!(
-            "{:>3} KiB: {by_hand:>6.1} us of processor per request by hand, {picked:>6.1} us picked, ratio {:.2}",
+            "{:>3} KiB: {by_hand:>6.1} us of processor per request by hand, {picked:>6.1} us picked ({:.1} of them the \
+             proxy's), ratio {:.2}",
             length / 1024,
+            median(proxy),
             picked / by_hand,
         );
     }
@@ -169,7 +198,8 @@ async fn first_word(ways: &[Way; 2]) -> Result<()> {
 async fn memory(ways: &[Way; 2], server: &ModelServer) -> Result<()> {
     for way in ways {
         let resident = || way.processes.iter().map(Process::resident).sum::<u64>();
-        let before = resident();
+        let resident_proxy = || way.proxy().iter().map(Process::resident).sum::<u64>();
+        let (before, proxy_before) = (resident(), resident_proxy());
         let mut streams = Vec::new();
         while streams.len() < STREAMS {
             let open = async |_| {
@@ -187,8 +217,13 @@ async fn memory(ways: &[Way; 2], server: &ModelServer) -> Result<()> {
             server.running()
         );
         sleep(Duration::from_secs(2)).await;
-        let kibibytes = (resident() - before) / u64::try_from(STREAMS)?;
-        println!("{STREAMS} streams {:<8} {kibibytes:>4} KiB each", way.name);
+        let each = |kibibytes: u64| kibibytes / STREAMS as u64;
+        println!(
+            "{STREAMS} streams {:<8} {:>4} KiB each, {} of them the proxy's",
+            way.name,
+            each(resident() - before),
+            each(resident_proxy() - proxy_before),
+        );
         drop(streams);
         eventually(async || {
             ensure!(server.running() == 0, "{} streams are open", server.running());
@@ -281,8 +316,17 @@ fn order(round: usize) -> [usize; 2] {
     if round.is_multiple_of(2) { [0, 1] } else { [1, 0] }
 }
 
+/// What processors have spent on processes, exactly: `/proc/<pid>/stat` counts in steps of 10 ms, which are a tenth of
+/// a round. See <https://docs.kernel.org/scheduler/sched-stats.html>.
 fn spent(processes: &[Process]) -> Duration {
-    processes.iter().map(Process::processor_time).sum()
+    let threads = processes
+        .iter()
+        .filter_map(|process| fs::read_dir(format!("/proc/{}/task", process.id())).ok());
+    let nanoseconds = threads.flatten().flatten().filter_map(|thread| {
+        let statistics = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        statistics.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
 }
 
 fn median(mut numbers: Vec<f64>) -> f64 {
