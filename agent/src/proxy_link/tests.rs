@@ -95,6 +95,7 @@ fn refusal() -> PickerRefusal {
         endpoints: "picker".to_owned(),
         address: "198.18.0.1:9002".to_owned(),
         reason: "invalid peer certificate: UnknownIssuer".to_owned(),
+        tls: None,
     }
 }
 

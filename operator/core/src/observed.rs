@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::object::ObjectKey;
+use crate::{config::BackendTls, object::ObjectKey};
 
 /// What agents and infrastructure report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,13 +57,17 @@ pub struct Instance {
     pub ready: bool,
     /// Why it does not serve a newer one.
     pub rejection: Option<Rejection>,
-    /// Endpoint pickers that it does not speak with because of their TLS, by their domain; of each one endpoint.
-    pub refused_pickers: BTreeMap<String, RefusedPicker>,
+    /// Endpoint pickers that it does not speak with because of their TLS.
+    pub refused_pickers: Vec<RefusedPicker>,
 }
 
 /// An endpoint of a picker whose TLS is not what was asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedPicker {
+    /// The picker's domain.
+    pub domain: String,
+    /// What was asked for: routes of the configuration before may still ask for something else.
+    pub tls: BackendTls,
     /// Its address and port.
     pub address: String,
     /// What is wrong with its TLS.

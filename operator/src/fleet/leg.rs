@@ -78,6 +78,27 @@ fn to_tls(tls: &config::BackendTls, certificates: &BTreeMap<String, Pem>) -> Tls
     }
 }
 
+/// The TLS with a picker as an agent tells it back; none of them is shown a client certificate.
+pub(super) fn from_tls(tls: Tls) -> config::BackendTls {
+    let verification = tls.verification.map(|verification| {
+        let Verification {
+            authorities,
+            hostnames,
+            uris,
+        } = verification;
+        config::Verification {
+            authorities: Some(authorities).filter(|authorities| !authorities.is_empty()),
+            hostnames,
+            uris,
+        }
+    });
+    config::BackendTls {
+        server_name: tls.server_name,
+        verification,
+        client_certificate: None,
+    }
+}
+
 fn to_verification(verification: &config::Verification) -> Verification {
     let config::Verification {
         authorities,
@@ -162,5 +183,21 @@ mod tests {
             ..Leg::default()
         };
         assert_eq!(to_leg(Id::of(&leg), &leg, &certificates), expected);
+    }
+
+    #[test]
+    fn tls_is_known_again_when_it_is_told_back() {
+        for authorities in [None, Some("PEM".to_owned())] {
+            let tls = config::BackendTls {
+                server_name: "picker.example".to_owned(),
+                verification: Some(config::Verification {
+                    authorities,
+                    hostnames: vec!["picker.example".to_owned()],
+                    uris: Vec::new(),
+                }),
+                client_certificate: None,
+            };
+            assert_eq!(from_tls(to_tls(&tls, &BTreeMap::new())), tls);
+        }
     }
 }

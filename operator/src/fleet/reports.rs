@@ -9,6 +9,7 @@ use operator_core::{
 use parking_lot::Mutex;
 use proto::fleet::{PickerRefusal, Report};
 
+use super::leg;
 use crate::{metrics::Metrics, observations::Observations};
 
 /// How long an agent may be away before its gateway's status shows it: an agent that restarts is back by then.
@@ -77,20 +78,11 @@ impl Connection {
             file: rejection.file,
             line: usize::try_from(rejection.line).unwrap_or_default(),
         });
-        let refused = picker_refusals.into_iter().rev().map(|refusal| {
-            let PickerRefusal {
-                endpoints,
-                address,
-                reason,
-            } = refusal;
-            (endpoints, RefusedPicker { address, reason })
-        });
         let said = Instance {
             config,
             ready,
             rejection,
-            // Of several that have the same domain the first is kept.
-            refused_pickers: refused.collect(),
+            refused_pickers: picker_refusals.into_iter().map(refused).collect(),
         };
         let Self {
             reports,
@@ -108,6 +100,21 @@ impl Connection {
                 tracing::warn!(%gateway, instance, config, message, file, line, "NGINX refused a configuration");
             }
         });
+    }
+}
+
+fn refused(refusal: PickerRefusal) -> RefusedPicker {
+    let PickerRefusal {
+        endpoints,
+        address,
+        reason,
+        tls,
+    } = refusal;
+    RefusedPicker {
+        domain: endpoints,
+        tls: leg::from_tls(tls.unwrap_or_default()),
+        address,
+        reason,
     }
 }
 

@@ -102,11 +102,14 @@ impl Pickers {
     pub fn refusals(&self) -> Vec<fleet::PickerRefusal> {
         let known = self.known.borrow();
         let refused = known.iter().flat_map(|(endpoints, known)| {
-            let refused = known.iter().flat_map(|known| known.connections.refused());
-            refused.map(|Refused { address, reason }| fleet::PickerRefusal {
-                endpoints: endpoints.clone(),
-                address: address.to_string(),
-                reason: reason.to_string(),
+            known.iter().flat_map(move |Known { tls, connections }| {
+                let refused = connections.refused().into_iter();
+                refused.map(move |Refused { address, reason }| fleet::PickerRefusal {
+                    endpoints: endpoints.clone(),
+                    address: address.to_string(),
+                    reason: reason.to_string(),
+                    tls: tls.clone(),
+                })
             })
         });
         refused.collect()

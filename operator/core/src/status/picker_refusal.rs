@@ -38,8 +38,11 @@ pub(super) fn picker_refusal(
         return None;
     };
     let domain = Upstream::domain(Id::of(upstream));
-    let mut instances = gateway?.instances.values();
-    let refused = instances.find_map(|instance| instance.refused_pickers.get(&domain))?;
+    let mut refused = gateway?
+        .instances
+        .values()
+        .flat_map(|instance| &instance.refused_pickers);
+    let refused = refused.find(|refused| refused.domain == domain && refused.tls == **tls)?;
     let problem = problem(refused, &ObjectKey::new(namespace, service), tls, resolved);
     let consequence = if *fail_open {
         "It is not asked until then, and without another one requests go to the endpoint with the fewest in flight"
@@ -56,11 +59,12 @@ pub(super) fn picker_refusal(
 
 /// What is wrong with the picker behind a Service, by who asks for what.
 fn problem(
-    RefusedPicker { address, reason }: &RefusedPicker,
+    refused: &RefusedPicker,
     service: &ObjectKey,
     tls: &Arc<BackendTls>,
     resolved: &Resolved,
 ) -> String {
+    let RefusedPicker { address, reason, .. } = refused;
     let mut policies = resolved.policies.policies.iter();
     let policy = policies.find(|(_, policy)| policy.tls.as_ref().is_some_and(|its| Arc::ptr_eq(its, tls)));
     let told = match policy {
@@ -109,19 +113,36 @@ mod tests {
 
     const OURS: &str = "{kind: EndpointPicker, metadata: {namespace: models, name: picker}, spec: {}}";
 
-    /// What is said of the pool beside these objects when an agent refuses the picker of this domain.
-    fn said(others: &[&str], port: u16) -> Option<String> {
+    /// What is said of the pool beside these objects when an agent refuses the picker of this port, when it was
+    /// asked for by this name.
+    fn said(others: &[&str], port: u16, server_name: Option<&str>) -> Option<String> {
         let upstream = Upstream::Service {
             namespace: "models".to_owned(),
             service: "picker".to_owned(),
             port,
         };
+        let observed = Observed {
+            authorities: "ours".to_owned(),
+            ..Observed::default()
+        };
+        let snapshot = snapshot(&[&[POOL, SERVICE], others].concat());
+        let resolved = resolve(&snapshot, &observed, &Options::default());
+        let pool = &resolved.inference_pools[&ObjectKey::new("models", "llama")];
+        let Picking::ByPicker { tls: Some(tls), .. } = &pool.picking else {
+            panic!("{pool:?} has no picker over TLS")
+        };
+        let tls = BackendTls {
+            server_name: server_name.unwrap_or(&tls.server_name).to_owned(),
+            ..BackendTls::clone(tls)
+        };
         let refused = RefusedPicker {
+            domain: Upstream::domain(Id::of(&upstream)),
+            tls,
             address: "198.18.0.1:9002".to_owned(),
             reason: "invalid peer certificate: UnknownIssuer".to_owned(),
         };
         let instance = Instance {
-            refused_pickers: BTreeMap::from([(Upstream::domain(Id::of(&upstream)), refused)]),
+            refused_pickers: vec![refused],
             ..Instance::default()
         };
         let gateway = ObservedGateway {
@@ -131,13 +152,6 @@ mod tests {
             ]),
             ..ObservedGateway::default()
         };
-        let observed = Observed {
-            authorities: "ours".to_owned(),
-            ..Observed::default()
-        };
-        let snapshot = snapshot(&[&[POOL, SERVICE], others].concat());
-        let resolved = resolve(&snapshot, &observed, &Options::default());
-        let pool = &resolved.inference_pools[&ObjectKey::new("models", "llama")];
         assert_eq!(picker_refusal(None, pool, &resolved), None);
         picker_refusal(Some(&gateway), pool, &resolved).map(|wanted| wanted.message)
     }
@@ -156,7 +170,7 @@ mod tests {
             ),
             (&[], "does not speak TLS (invalid"),
         ] {
-            let said = said(others, 9002).expect("it is said");
+            let said = said(others, 9002, None).expect("it is said");
             let expected = format!("spec.endpointPickerRef.name: the picker at 198.18.0.1:9002 {told}");
             assert!(said.starts_with(&expected), "{said}");
             assert!(
@@ -168,6 +182,11 @@ mod tests {
 
     #[test]
     fn pickers_of_other_pools_are_not_meant() {
-        assert_eq!(said(&[POLICY], 9003), None);
+        assert_eq!(said(&[POLICY], 9003, None), None);
+    }
+
+    #[test]
+    fn a_picker_that_is_asked_in_another_way_by_now_is_not_meant() {
+        assert_eq!(said(&[POLICY], 9002, Some("earlier.example")), None);
     }
 }
