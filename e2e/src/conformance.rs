@@ -115,7 +115,7 @@ pub fn passes(options: &Options) -> Result<bool> {
         .args(["test", "-c", "-ldflags=-s -w", "-o"])
         .arg(&program)
         .arg("."))?;
-    suite.prepare(&go, options.picker, &cluster, &folder)?;
+    let flags = suite.prepare(&go, options.picker, &cluster, &folder)?;
 
     // A run that was interrupted leaves its namespaces, and Gateways in them.
     let leftovers = format!("--selector={}", suite.leftovers());
@@ -128,7 +128,8 @@ pub fn passes(options: &Options) -> Result<bool> {
         .arg(format!("--gateway-class={}", options.gateway_class))
         .arg(format!("--conformance-profiles={}", options.profiles().join(",")))
         .args(ADDRESSES)
-        .args(suite.flags());
+        .args(suite.flags())
+        .args(flags);
     match &options.run_test {
         Some(test) => command.arg(format!("--run-test={test}")),
         None => command

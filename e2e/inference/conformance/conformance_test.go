@@ -2,11 +2,24 @@
 package conformance
 
 import (
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"sigs.k8s.io/gateway-api-inference-extension/conformance"
 )
 
+var baseManifests = flag.String("base-manifests", "", "file with manifests in place of the suite's base, whose pickers are EndpointPickers")
+
 func TestConformance(t *testing.T) {
-	conformance.RunConformance(t)
+	options := conformance.DefaultOptions(t)
+	if *baseManifests != "" {
+		folder, name := filepath.Split(*baseManifests)
+		options.ManifestFS = append([]fs.FS{os.DirFS(folder)}, options.ManifestFS...)
+		options.BaseManifests = name
+		options.Client = endpointPickers{options.Client}
+	}
+	conformance.RunConformanceWithOptions(t, options)
 }

@@ -1,5 +1,7 @@
 //! The suites: which Go module has them, and what they need of the cluster.
 
+mod endpoint_pickers;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -14,7 +16,10 @@ use crate::{
     command::output,
     go::Go,
     image::Image,
-    inference::{full_picker::BY_HEADER, programs::Program},
+    inference::{
+        full_picker::BY_HEADER,
+        programs::{PICKER_IMAGE, Program},
+    },
 };
 
 /// The Go module that pins the inference extension's suite.
@@ -58,6 +63,8 @@ pub(super) enum Picker {
     Light,
     /// The full one, in the small one's place.
     Full,
+    /// The full one, as the operator runs it for an `EndpointPicker`.
+    Operator,
 }
 
 impl Suite {
@@ -101,11 +108,19 @@ impl Suite {
             (Self::Gateway, _) => profiles.join("-").to_lowercase(),
             (Self::Inference, Picker::Light) => "inference".into(),
             (Self::Inference, Picker::Full) => "inference-full-picker".into(),
+            (Self::Inference, Picker::Operator) => "inference-endpoint-picker".into(),
         }
     }
 
-    /// Gives the cluster what pods of the suite run, by the names that its manifests have.
-    pub(super) fn prepare(self, go: &Go, picker: Picker, cluster: &Cluster, folder: &Path) -> Result<()> {
+    /// Gives the cluster what pods of the suite run, by the names that its manifests have. Returns what else the suite is
+    /// to be told.
+    pub(super) fn prepare(
+        self,
+        go: &Go,
+        picker: Picker,
+        cluster: &Cluster,
+        folder: &Path,
+    ) -> Result<Vec<String>> {
         let (module, echo) = match self {
             Self::Gateway => ("sigs.k8s.io/gateway-api/conformance", echo(go)?),
             Self::Inference => (
@@ -113,41 +128,52 @@ impl Suite {
                 Program::Echo.image()?,
             ),
         };
-        let names = self.images(go, module)?;
+        let mut command = go.command(self.module());
+        let module = output(command.args(["list", "-m", "-f", "{{.Dir}}", module]))?;
+        let module = Path::new(module.trim());
+        let names = images(module)?;
+        let mut flags = Vec::new();
         let of = |suffix: &'static str| names.iter().filter(move |name| name.contains(suffix));
         let mut images: Vec<Image> = of("/echo-basic:")
             .map(|name| echo.clone().named(name.clone()))
             .collect();
         if self == Self::Inference {
+            // In place of the small one that manifests name; the operator's has a name of its own.
             let picker = match picker {
-                Picker::Light => Program::LightPicker.image()?,
+                Picker::Light => Some(Program::LightPicker.image()?),
                 Picker::Full => {
                     watch_all(go, cluster, folder)?;
-                    full_picker()?
+                    Some(full_picker()?)
+                }
+                Picker::Operator => {
+                    let base = endpoint_pickers::base(module, folder)?;
+                    flags.push(format!("--base-manifests={}", base.display()));
+                    images.push(Program::FullPicker.image()?.named(PICKER_IMAGE.to_owned()));
+                    None
                 }
             };
-            images.extend(of("/lwepp:").map(|name| picker.clone().named(name.clone())));
+            if let Some(picker) = picker {
+                images.extend(of("/lwepp:").map(|name| picker.clone().named(name.clone())));
+            }
         }
         let archive = folder.join("image.tar");
         for image in images {
             image.write(&archive)?;
             cluster.load(&archive)?;
         }
-        Ok(())
+        Ok(flags)
     }
+}
 
-    /// Every image that the suite's manifests name.
-    fn images(self, go: &Go, module: &str) -> Result<BTreeSet<String>> {
-        let mut command = go.command(self.module());
-        let suite = output(command.args(["list", "-m", "-f", "{{.Dir}}", module]))?;
-        let mut names = BTreeSet::new();
-        for manifest in manifests(Path::new(suite.trim()))? {
-            let text = fs::read_to_string(&manifest)
-                .with_context(|| format!("cannot read {}", manifest.display()))?;
-            names.extend(text.lines().filter_map(image).map(str::to_owned));
-        }
-        Ok(names)
+/// Every image that manifests of a suite name.
+fn images(suite: &Path) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for manifest in manifests(suite)? {
+        let text =
+            fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+        names.extend(text.lines().filter_map(image).map(str::to_owned));
     }
+    Ok(names)
 }
 
 /// The full picker such that it takes the small one's arguments, and obeys the header that the suite's requests have.

@@ -21,6 +21,9 @@ const MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/inference");
 /// How much of a digest is in a file's name.
 const DIGITS: usize = 16;
 
+/// What an `EndpointPicker` runs unless it names another image: the full picker, by the name that it is published by.
+pub const PICKER_IMAGE: &str = "registry.k8s.io/gateway-api-inference-extension/epp:v1.5.0";
+
 /// A program of upstream's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {

@@ -1,11 +1,17 @@
 //! Model servers behind a picker that the operator runs.
 
 mod disruption;
+mod verification;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{client::Request, inference::programs::Program, standalone::eventually, workspace};
+use e2e::{
+    client::Request,
+    inference::programs::{PICKER_IMAGE, Program},
+    standalone::eventually,
+    workspace,
+};
 use http_body_util::BodyExt as _;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -15,9 +21,6 @@ use crate::harness::{Gateway, Kind, Setting, alone, condition};
 
 const POOL: Kind = Kind::new("inference.networking.k8s.io/v1", "InferencePool");
 const PICKER: Kind = Kind::new("flotilla.dev/v1alpha1", "EndpointPicker");
-
-/// What an `EndpointPicker` runs unless it names another image.
-const PICKER_IMAGE: &str = "registry.k8s.io/gateway-api-inference-extension/epp:v1.5.0";
 
 /// Whether nodes have the images of picker and model server.
 static LOADED: OnceCell<()> = OnceCell::const_new();
