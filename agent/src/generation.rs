@@ -136,12 +136,12 @@ impl Generations {
 
     /// Has NGINX read a version at its next start or reload.
     pub fn switch(&self, version: &str) -> Result<(), Error> {
-        self.link(&self.prefix.current(), version)
+        link(&self.prefix.current(), version)
     }
 
     /// Takes a version that NGINX serves for good.
     pub fn approve(&self, version: &str) -> Result<(), Error> {
-        self.link(&self.prefix.good(), version)
+        link(&self.prefix.good(), version)
     }
 
     /// Has NGINX read what was good before, or nothing, after all.
@@ -150,18 +150,6 @@ impl Generations {
             Some(good) => self.switch(&good),
             None => Ok(files::remove(&self.prefix.current())?),
         }
-    }
-
-    /// A link cannot be changed, but a new one can take its place at once.
-    fn link(&self, path: &Path, version: &str) -> Result<(), Error> {
-        let next = path.with_extension("new");
-        files::remove(&next)?;
-        symlink(Path::new("generations").join(version), &next)
-            .and_then(|()| fs::rename(&next, path))
-            .map_err(|source| Error::Link {
-                path: path.to_owned(),
-                source,
-            })
     }
 
     /// Removes all generations but those to keep.
@@ -196,6 +184,18 @@ impl Generations {
     fn folder(&self, version: &str) -> PathBuf {
         self.prefix.generations().join(version)
     }
+}
+
+/// A link cannot be changed, but a new one can take its place at once.
+fn link(path: &Path, version: &str) -> Result<(), Error> {
+    let next = path.with_extension("new");
+    files::remove(&next)?;
+    symlink(Path::new("generations").join(version), &next)
+        .and_then(|()| fs::rename(&next, path))
+        .map_err(|source| Error::Link {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// The names in `server NAME service=SERVICE … resolve;`.

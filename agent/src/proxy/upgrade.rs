@@ -50,17 +50,17 @@ pub fn switch(
         let (_in_flight, _watcher) = (in_flight, watcher);
         let both = tokio::time::timeout(HANDOVER, async { try_join!(client, endpoint) }).await;
         if let Ok(Ok((client, endpoint))) = both {
-            let heard = Cell::new(Instant::now());
-            let hear = |_: &[u8]| heard.set(Instant::now());
-            let mut client = InspectReader::new(TokioIo::new(client), hear);
-            let mut endpoint = InspectReader::new(TokioIo::new(endpoint), hear);
+            let touched = Cell::new(Instant::now());
+            let touch = |_: &[u8]| touched.set(Instant::now());
+            let mut client = InspectReader::new(TokioIo::new(client), touch);
+            let mut endpoint = InspectReader::new(TokioIo::new(endpoint), touch);
             select! {
                 copied = copy_bidirectional_with_sizes(&mut client, &mut endpoint, BUFFER, BUFFER) => {
                     if let Err(error) = copied {
                         debug!(%error, "upgraded connection ended");
                     }
                 }
-                () = silence(&heard, idle) => debug!("upgraded connection ended, as nobody said anything"),
+                () = silence(&touched, idle) => debug!("upgraded connection ended, as nobody said anything"),
             }
         }
         if let Some(consulted) = consulted {

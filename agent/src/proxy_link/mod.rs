@@ -80,7 +80,11 @@ impl ProxyLink {
     pub async fn report_refusals(mut self, report: watch::Sender<fleet::Report>) {
         let mut refusals = Vec::new();
         let differ = |standing: &Standing, refusals: &Vec<_>| standing.picker_refusals != *refusals;
-        while let Ok(standing) = self.standing.wait_for(|standing| differ(standing, &refusals)).await {
+        while let Ok(standing) = self
+            .standing
+            .wait_for(|standing| differ(standing, &refusals))
+            .await
+        {
             refusals.clone_from(&standing.picker_refusals);
             drop(standing);
             report.send_modify(|report| report.picker_refusals.clone_from(&refusals));
