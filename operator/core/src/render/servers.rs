@@ -13,7 +13,7 @@ use super::{
 };
 use crate::config::{
     Action, Config, Internal, Listen, Location, LocationPath, MirrorRequest, Origin, Protocol, Proxy,
-    RealIpSource, Server, ServerTls, Settings, Step, Then,
+    RealIpSource, Server, ServerTls, Settings, Step, Target, Then,
 };
 
 /// `servers/PORT.conf`.
@@ -60,6 +60,7 @@ fn server_view(servers: &Alike<'_>, config: &Config) -> ServerView {
         client: None,
         listener: None,
         proxies: !protocols.is_empty(),
+        hands_over: actions(servers.first()).any(is_handed_over),
         keeps_path: protocols.contains(&Protocol::H2c),
         locations: views.chain(internal).collect(),
         no_rule: locations
@@ -141,6 +142,15 @@ fn upstream_protocol(action: &Action) -> Option<Protocol> {
     }
 }
 
+/// Whether requests go to the agent's proxy.
+fn is_handed_over(action: &Action) -> bool {
+    let (Step::Proxy(Proxy { target, .. }) | Step::Mirror(MirrorRequest { target, .. })) = &action.step
+    else {
+        return false;
+    };
+    matches!(target, Target::Leg(_))
+}
+
 impl From<Internal> for InternalName {
     fn from(internal: Internal) -> Self {
         match internal {
@@ -169,6 +179,8 @@ views! {
         client: Option<ClientView>,
         listener: Option<ListenerView>,
         proxies: bool,
+        /// Whether some requests go to the agent's proxy.
+        hands_over: bool,
         keeps_path: bool,
         locations: Vec<LocationView>,
         no_rule: bool,
