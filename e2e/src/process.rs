@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Child,
+    str::FromStr,
     thread,
     time::{Duration, Instant},
 };
@@ -98,6 +99,13 @@ impl Process {
         self.memory("RssAnon:")
     }
 
+    /// Its share of anonymous memory in KiB, where what several processes have in common since a fork is shared out
+    /// among them; 0 when it is gone.
+    pub fn own_share(&self) -> u32 {
+        let rollup = fs::read_to_string(self.file("smaps_rollup")).unwrap_or_default();
+        kibibytes(&rollup, "Pss_Anon:").unwrap_or_default()
+    }
+
     /// How many sockets it has open, those that listen included; 0 when it is gone.
     pub fn sockets(&self) -> usize {
         let files = fs::read_dir(self.file("fd")).into_iter().flatten().flatten();
@@ -110,6 +118,12 @@ impl Process {
     /// The time that processors have spent on it, in steps of 10 ms; zero when it is gone.
     pub fn processor_time(&self) -> Duration {
         let ticks = Stat::read(self.pid).map_or(0, |stat| stat.ticks);
+        TICK * u32::try_from(ticks).unwrap_or(u32::MAX)
+    }
+
+    /// The time that processors have spent on those of its children that have ended; zero when it is gone.
+    pub fn processor_time_of_ended(&self) -> Duration {
+        let ticks = Stat::read(self.pid).map_or(0, |stat| stat.ticks_of_ended);
         TICK * u32::try_from(ticks).unwrap_or(u32::MAX)
     }
 
@@ -131,9 +145,7 @@ impl Process {
     /// A line of `/proc/PID/status` in KiB; see proc(5).
     fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(self.file("status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        line.and_then(|line| line.split_whitespace().next()?.parse().ok())
-            .unwrap_or(0)
+        kibibytes(&status, field).unwrap_or_default()
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -173,12 +185,20 @@ pub fn end(processes: &[Process]) {
     }
 }
 
+/// The number behind a field's name.
+fn kibibytes<T: FromStr>(text: &str, field: &str) -> Option<T> {
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// What we need of `/proc/PID/stat`; see proc(5).
 struct Stat {
     state: char,
     parent: i32,
     /// For the process and for the kernel on its behalf, of all its threads.
     ticks: u64,
+    /// The same of its children that have ended and were waited for.
+    ticks_of_ended: u64,
     started: u64,
 }
 
@@ -190,11 +210,14 @@ impl Stat {
         let state = fields.next()?.chars().next()?;
         let parent = fields.next()?.parse().ok()?;
         let [user, system]: [u64; 2] = [fields.nth(9)?.parse().ok()?, fields.next()?.parse().ok()?];
-        let started = fields.nth(6)?.parse().ok()?;
+        let [user_of_ended, system_of_ended]: [u64; 2] =
+            [fields.next()?.parse().ok()?, fields.next()?.parse().ok()?];
+        let started = fields.nth(4)?.parse().ok()?;
         Some(Self {
             state,
             parent,
             ticks: user + system,
+            ticks_of_ended: user_of_ended + system_of_ended,
             started,
         })
     }
