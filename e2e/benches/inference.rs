@@ -130,9 +130,9 @@ async fn processor_time(ways: &[Way; 2]) -> Result<()> {
                 // The first round warms up.
                 if round > 0 {
                     let requests = f64::from(u32::try_from(report.total())?);
-                    costs[way].push((after.0 - before.0).as_secs_f64() / requests * 1e6);
+                    costs[way].push(after.0.saturating_sub(before.0).as_secs_f64() / requests * 1e6);
                     if way == 1 {
-                        proxy.push((after.1 - before.1).as_secs_f64() / requests * 1e6);
+                        proxy.push(after.1.saturating_sub(before.1).as_secs_f64() / requests * 1e6);
                     }
                 }
             }
