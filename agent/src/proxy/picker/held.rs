@@ -13,6 +13,9 @@ use http_body::{Body, Frame, SizeHint};
 use super::message::LONGEST_CHUNK;
 use crate::proxy::BoxError;
 
+/// About what a chunk takes beside its bytes: of a body that comes byte by byte, that is most.
+const COST_OF_CHUNK: usize = 64;
+
 /// Why a body cannot be held.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
@@ -123,6 +126,9 @@ where
                     let chunk = data.split_to(data.len().min(LONGEST_CHUNK));
                     self.chunks.push(chunk);
                 }
+                if self.chunks.len() * COST_OF_CHUNK > most {
+                    return Poll::Ready(Err(Unreadable::TooLong));
+                }
             }
             Some(Err(frame)) => self.trailers = frame.into_trailers().ok(),
             None => {}
@@ -175,5 +181,32 @@ where
             hint.set_upper(upper.saturating_add(held));
         }
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, future::poll_fn};
+
+    use futures::FutureExt as _;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    /// What comes of reading a body of that many chunks of one byte, of which so many bytes may be held.
+    fn read(chunks: usize, most: usize) -> Result<usize, Unreadable> {
+        let frames = (0..chunks).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"a"))));
+        let mut held = Held::new(StreamBody::new(futures::stream::iter(frames)));
+        while !held.is_read() {
+            let frame = poll_fn(|context| held.poll_read(context, most));
+            frame.now_or_never().expect("nothing waits")?;
+        }
+        Ok(held.length())
+    }
+
+    #[test]
+    fn what_is_held_of_a_body_that_comes_byte_by_byte_is_bounded() {
+        assert!(matches!(read(10, 10 * COST_OF_CHUNK), Ok(10)));
+        assert!(matches!(read(11, 10 * COST_OF_CHUNK), Err(Unreadable::TooLong)));
     }
 }
