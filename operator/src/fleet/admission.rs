@@ -1,24 +1,9 @@
-//! Which gateway an agent may see: what it says of itself does not matter, only what others say of its token.
+//! What an agent is admitted to.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use operator_core::object::ObjectKey;
 use tokio::time::sleep;
-use tonic::Status;
-
-use super::{reviews::Reviews, tokens::Tokens};
-
-/// Who decides.
-#[derive(Clone)]
-pub enum Guard {
-    /// Tokens that we gave out ourselves.
-    Tokens(Tokens),
-    /// The API server, for the tokens of pods.
-    Reviews(Arc<Reviews>),
-}
 
 /// What an agent is admitted to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,37 +14,6 @@ pub(super) struct Admission {
     pub(super) instance: Option<String>,
     /// When it has to prove itself again.
     pub(super) until: Option<SystemTime>,
-}
-
-impl From<Tokens> for Guard {
-    fn from(tokens: Tokens) -> Self {
-        Self::Tokens(tokens)
-    }
-}
-
-impl From<Reviews> for Guard {
-    fn from(reviews: Reviews) -> Self {
-        Self::Reviews(Arc::new(reviews))
-    }
-}
-
-impl Guard {
-    /// What the bearer of an `authorization` header is admitted to.
-    pub(super) async fn admit(&self, authorization: &str) -> Result<Admission, Status> {
-        match self {
-            Self::Tokens(tokens) => {
-                let gateway = tokens.gateway(authorization);
-                let gateway =
-                    gateway.ok_or_else(|| Status::unauthenticated("this token is good for no gateway"))?;
-                Ok(Admission {
-                    gateway,
-                    instance: None,
-                    until: None,
-                })
-            }
-            Self::Reviews(reviews) => reviews.admit(authorization).await,
-        }
-    }
 }
 
 impl Admission {

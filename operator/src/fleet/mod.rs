@@ -6,6 +6,7 @@
 //! ```
 
 mod admission;
+mod guard;
 mod leg;
 mod relay;
 mod reports;
@@ -15,7 +16,7 @@ mod tls;
 mod tokens;
 mod wanted;
 
-pub use admission::Guard;
+pub use guard::Guard;
 pub use relay::Relay;
 pub use reviews::Reviews;
 pub use server::{Error, Server, listen, serve, serve_tls};

@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, metadata::AsciiMetadataValue};
 
 use super::{
-    admission::{Admission, Guard},
+    admission::Admission,
+    guard::Guard,
     relay::{self, Relay},
     reports::Reports,
     tls,

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::{
     folder::{GatewayFolder, Record},
-    processes::Settings,
+    settings::Settings,
 };
 
 /// How long connections may take to end when an agent stops.

@@ -8,12 +8,14 @@ mod folder;
 pub mod kubernetes;
 mod ports;
 mod processes;
+mod settings;
 
 pub use addresses::{AddressRange, AddressRangeError};
 pub use decline::decline_pickers;
 pub use folder::Error;
 pub use ports::may_bind_privileged_ports;
-pub use processes::{Processes, Settings};
+pub use processes::Processes;
+pub use settings::Settings;
 
 #[cfg(test)]
 mod tests;

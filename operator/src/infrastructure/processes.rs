@@ -3,15 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use futures::future::join_all;
-use operator_core::{
-    infra::GatewayInfra, object::ObjectKey, observed::InfrastructureFailure, options::bound_port,
-};
+use operator_core::{infra::GatewayInfra, object::ObjectKey, observed::InfrastructureFailure};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -20,38 +17,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    addresses::{AddressRange, usable},
+    addresses::usable,
     agent::{Agent, Look},
     folder::{Error, GatewayFolder, Record, existing},
+    settings::Settings,
 };
 use crate::{controller::Infrastructure, fleet::Tokens, metrics::Metrics, observations::Observations};
 
 /// How often the agents are looked at.
 const PERIOD: Duration = Duration::from_millis(200);
-
-/// What all agents have in common.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Folder with one folder per gateway.
-    pub gateways: PathBuf,
-    /// Where gateways that ask for no address get one from.
-    pub addresses: AddressRange,
-    /// What is added to ports below 1024.
-    pub privileged_port_shift: u16,
-    /// The agent's binary.
-    pub agent: PathBuf,
-    /// NGINX's binary.
-    pub nginx: PathBuf,
-    /// Where the operator listens for agents.
-    pub socket: PathBuf,
-}
-
-impl Settings {
-    /// The port that stands for a listener's on this machine.
-    fn bound(&self, port: u16) -> u16 {
-        bound_port(port, self.privileged_port_shift)
-    }
-}
 
 /// Runs gateways, and keeps them running.
 ///
