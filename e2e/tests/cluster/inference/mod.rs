@@ -62,7 +62,8 @@ spec:
 apiVersion: flotilla.dev/v1alpha1
 kind: EndpointPicker
 metadata: {name: tide-picker}
-spec: {}
+# So little that pickers of several tests have room on two processors.
+spec: {resources: {requests: {cpu: 50m, memory: 64Mi}}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
