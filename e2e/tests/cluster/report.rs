@@ -51,12 +51,12 @@ async fn the_report_says_what_runs_and_why_the_rest_does_not() -> Result<()> {
         };
         let wanted: Vec<String> = [
             // Gateway, ready pods, current ones, and where it is; no line about its pods.
-            "report/healthy   1/1    1/1".to_owned(),
+            "report/healthy 1/1 1/1".to_owned(),
             healthy.address.to_string(),
-            "report/homeless  0/1    0/1".to_owned(),
+            "report/homeless 0/1 0/1".to_owned(),
             "nodes are available".to_owned(),
             "restartPolicy: Unsupported value".to_owned(),
-            "report/refused   1/1    0/1".to_owned(),
+            "report/refused 1/1 0/1".to_owned(),
             format!("pod {} serves ", refusing_pod.name),
             "unknown \"no_such_variable\" variable".to_owned(),
             "HTTPRoute report/astray".to_owned(),
@@ -65,8 +65,10 @@ async fn the_report_says_what_runs_and_why_the_rest_does_not() -> Result<()> {
         .into();
         let text = eventually(async || {
             let text = report(setting, &[]).await?;
+            // How wide columns are is up to the gateways of other tests as well.
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
             for part in &wanted {
-                anyhow::ensure!(text.contains(part), "no {part:?} in\n{text}");
+                anyhow::ensure!(words.contains(part), "no {part:?} in\n{text}");
             }
             Ok(text)
         })
