@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, Client,
@@ -10,8 +10,10 @@ use kube::{
 };
 use kube_lease_manager::{LeaseManagerBuilder, LeaseManagerError};
 use operator_core::object::ObjectKey;
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
+
+use crate::parts::Parts;
 
 /// How long a Lease lasts that its holder does not renew, in seconds.
 const DURATION: u64 = 8;
@@ -28,7 +30,6 @@ pub struct Election {
     pub leads: watch::Receiver<bool>,
     /// Where the leader listens for agents; `None` while there is none or it is this replica.
     pub leader: watch::Receiver<Option<SocketAddr>>,
-    campaign: JoinHandle<()>,
 }
 
 /// What it takes to be elected.
@@ -40,14 +41,15 @@ struct Candidate {
 }
 
 impl Election {
-    /// Has the replica lead whenever nobody else does, until told to stop. Others find it at the address, if any.
+    /// Has parts lead whenever nobody else does, until told to stop; then the Lease is given back. Others find the replica
+    /// at the address, if any.
     #[must_use]
     pub fn enter(
+        parts: &mut Parts,
         client: &Client,
         lease: &ObjectKey,
         name: &str,
         address: Option<SocketAddr>,
-        stop: CancellationToken,
     ) -> Self {
         let (leads, leader) = (watch::Sender::new(false), watch::Sender::new(None));
         let (is_leading, leads_at) = (leads.subscribe(), leader.subscribe());
@@ -57,18 +59,13 @@ impl Election {
             lease: lease.clone(),
             identity: identity.clone(),
         };
-        tokio::spawn(candidate().watch(leader));
+        parts.run("watch of the Lease", candidate().watch(leader));
+        let campaign = candidate().run(leads, parts.stop());
+        parts.run_to_end("campaign for the Lease", campaign.map(Ok));
         Self {
             leads: is_leading,
             leader: leads_at,
-            campaign: tokio::spawn(candidate().run(leads, stop)),
         }
-    }
-
-    /// Ends when the Lease has been given back, after the election was told to stop.
-    pub async fn left(self) {
-        // An error would mean that it panicked; then the Lease ends by itself.
-        let _ = self.campaign.await;
     }
 }
 

@@ -20,6 +20,7 @@ pub mod metrics;
 #[cfg(test)]
 mod mock;
 pub mod observations;
+pub mod parts;
 mod refusal;
 pub mod source;
 pub mod status;

@@ -22,6 +22,7 @@ use crate::{
     controller::{Infrastructure, Publications},
     metrics::{KindLabel, Metrics},
     observations::Observations,
+    parts::Parts,
     stores::Stores,
 };
 
@@ -43,12 +44,12 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Answers on an address for as long as the runtime lives.
-    pub async fn serve(self, address: SocketAddr) -> anyhow::Result<()> {
+    /// Has a part answer on an address.
+    pub async fn serve(self, parts: &mut Parts, address: SocketAddr) -> anyhow::Result<()> {
         let listener = TcpListener::bind(address).await;
         let listener =
             listener.with_context(|| format!("cannot listen on {address}; choose another --admin"))?;
-        tokio::spawn(async move { axum::serve(listener, self.router()).await });
+        parts.run("admin", axum::serve(listener, self.router()).into_future());
         Ok(())
     }
 

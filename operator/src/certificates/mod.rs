@@ -34,6 +34,8 @@ use rustls::{
 };
 use tokio::{sync::watch, time::sleep};
 
+use crate::parts::Parts;
+
 pub use authorities::Authorities;
 pub use serving::serving;
 
@@ -81,9 +83,9 @@ impl ResolvesServerCert for Current {
 }
 
 impl Certificates {
-    /// Keeps authorities in a Secret and a certificate for these names in memory, for ever.
+    /// Has a part keep authorities in a Secret and a certificate for these names in memory.
     #[must_use]
-    pub fn keep(client: &Client, secret: ObjectKey, names: Vec<String>) -> Self {
+    pub fn keep(parts: &mut Parts, client: &Client, secret: ObjectKey, names: Vec<String>) -> Self {
         let authorities = watch::Sender::new(Authorities::default());
         let bundle = watch::Sender::new(String::new());
         let certificates = Self {
@@ -99,7 +101,7 @@ impl Certificates {
             authorities,
             bundle,
         };
-        tokio::spawn(keeper.run());
+        parts.run("keeper of certificates", keeper.run());
         certificates
     }
 
@@ -244,6 +246,7 @@ mod tests {
 
     use serde_json::json;
     use tokio::time::timeout;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::mock;
@@ -264,7 +267,8 @@ mod tests {
             }
         });
         let secret = ObjectKey::new("flotilla-system", "flotilla-authorities");
-        let _certificates = Certificates::keep(&client, secret, vec!["flotilla".to_owned()]);
+        let mut parts = Parts::new(CancellationToken::new());
+        let _certificates = Certificates::keep(&mut parts, &client, secret, vec!["flotilla".to_owned()]);
         let tried_again = async {
             while attempts.load(Ordering::Relaxed) < 2 {
                 sleep(Duration::from_secs(1)).await;

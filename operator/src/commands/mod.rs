@@ -5,7 +5,6 @@ mod diff;
 mod explain;
 mod offline;
 mod operator;
-mod parts;
 mod render;
 mod run;
 mod status;

@@ -1,15 +1,16 @@
 //! Gateways for a cluster, as its pods.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{future::pending, net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
+use futures::FutureExt as _;
 use operator_core::{infra::Cluster, object::ObjectKey, options::Options};
 use tokio::{
     net::TcpListener,
     sync::{Notify, watch},
 };
 
-use super::{client_of_cluster, parts::Parts, stop_on_signal};
+use super::{client_of_cluster, stop_on_signal};
 use crate::{
     admin::Admin,
     args::Operator,
@@ -23,6 +24,7 @@ use crate::{
     leader::Election,
     metrics::Metrics,
     observations::Observations,
+    parts::Parts,
     source, status,
 };
 
@@ -65,17 +67,17 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
     let observations = Observations::new(changed.clone());
     let publications = Publications::default();
 
-    let source = source::Kubernetes::start(client.clone(), watch_namespaces, changed.clone());
+    let source = source::Kubernetes::start(&mut parts, client.clone(), watch_namespaces, changed.clone());
     let stores = source.stores();
 
     // Who writes.
     let lease = ObjectKey::new(namespace, LEASE);
     let address = address.map(|address| SocketAddr::new(address, listen.port()));
-    let election = Election::enter(&client, &lease, identity, address, stop.clone());
+    let election = Election::enter(&mut parts, &client, &lease, identity, address);
 
     // Fleet and infrastructure.
     let authorities = ObjectKey::new(namespace, AUTHORITIES);
-    let certificates = Certificates::keep(&client, authorities, vec![service.host.clone()]);
+    let certificates = Certificates::keep(&mut parts, &client, authorities, vec![service.host.clone()]);
     let reviews = Reviews::new(client.clone(), publications.infrastructure.subscribe());
     let server = fleet::Server::new(
         reviews,
@@ -90,7 +92,9 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         host: service.host.clone(),
     });
     let (listener, tls) = (bind(*listen).await?, certificates.server_config()?);
-    parts.run_to_end(async { Ok(fleet::serve_tls(server, listener, tls).await?) });
+    parts.run_to_end("fleet", async {
+        Ok(fleet::serve_tls(server, listener, tls).await?)
+    });
     let site = Site {
         client: client.clone(),
         namespaces: watch_namespaces.clone(),
@@ -112,13 +116,14 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         controller: controller_name.clone(),
         instance: identity.clone(),
     };
-    parts.run(status::write_to_cluster(
+    let statuses = status::write_to_cluster(
         client,
         author,
         publications.statuses.subscribe(),
         election.leads.clone(),
         metrics.clone(),
-    ));
+    );
+    parts.run("statuses", statuses);
     if let Some(address) = *admin {
         let admin = Admin {
             stores: stores.clone(),
@@ -128,7 +133,7 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
             waits_for_gateways: false,
             metrics: metrics.clone(),
         };
-        admin.serve(address).await?;
+        admin.serve(&mut parts, address).await?;
     }
 
     // The loop.
@@ -146,10 +151,9 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
     };
     tracing::info!(%listen, ?admin, "running");
     let authorities = endpoint_pickers.then(|| certificates.bundle());
-    parts.run(reconcile(source, authorities, controller));
+    parts.run("loop", reconcile(source, authorities, controller));
     parts.last().await?;
     tracing::info!("stopping; gateways go on");
-    election.left().await;
     parts.ended().await
 }
 
@@ -164,29 +168,31 @@ fn run_infrastructure(
     metrics: &Arc<Metrics>,
 ) {
     let cluster = cluster(args);
+    let wanted = publications.pickers.subscribe();
     if args.endpoint_pickers {
         let pickers = Pickers::new(
+            parts,
             site.clone(),
             cluster.clone(),
             certificates.authorities(),
             observations.clone(),
         );
-        parts.run(pickers.run(publications.pickers.subscribe()));
+        parts.run("pickers", pickers.run(wanted));
     } else {
-        parts.run(decline_pickers(
-            publications.pickers.subscribe(),
-            observations.clone(),
-            NO_PICKERS,
-        ));
+        parts.run(
+            "pickers",
+            decline_pickers(wanted, observations.clone(), NO_PICKERS),
+        );
     }
     let gateways = Gateways::new(
+        parts,
         site,
         cluster,
         certificates.bundle(),
         observations.clone(),
         metrics.clone(),
     );
-    parts.run(gateways.run(publications.infrastructure.subscribe()));
+    parts.run("gateways", gateways.run(publications.infrastructure.subscribe()));
 }
 
 /// Reconciles for ever, from the moment that all objects are known, and the authorities of the pickers that are ours if
@@ -198,15 +204,21 @@ async fn reconcile(
 ) {
     source.is_complete().await;
     tracing::info!("all objects are known");
-    if let Some(mut authorities) = authorities {
-        // An error would mean that nobody keeps authorities any more.
-        let _ = authorities.wait_for(|known| !known.is_empty()).await;
-        let observations = controller.observations.clone();
-        observations.note_authorities(authorities.borrow_and_update().clone());
-        tokio::spawn(note_authorities(authorities, observations));
-    }
+    let observations = controller.observations.clone();
+    let noting = match authorities {
+        Some(mut authorities) => {
+            // An error would mean that nobody keeps authorities any more.
+            let _ = authorities.wait_for(|known| !known.is_empty()).await;
+            observations.note_authorities(authorities.borrow_and_update().clone());
+            note_authorities(authorities, observations).left_future()
+        }
+        None => pending().right_future(),
+    };
     controller.changed.notify_one();
-    controller.run().await;
+    tokio::select! {
+        () = controller.run() => {}
+        () = noting => {}
+    }
 }
 
 /// Notes the authorities whenever there are others.

@@ -15,7 +15,7 @@ use operator_core::options::{ListenOn, Options};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{parts::Parts, stop_on_signal};
+use super::stop_on_signal;
 use crate::{
     admin::Admin,
     args::Run,
@@ -25,6 +25,7 @@ use crate::{
     infrastructure::{Processes, Settings, decline_pickers, may_bind_privileged_ports},
     metrics::Metrics,
     observations::Observations,
+    parts::Parts,
     source::{ApiServer, Folder, Ledger, Problem, follow},
     status,
 };
@@ -70,7 +71,7 @@ async fn serve(args: Run) -> anyhow::Result<()> {
     log_problems(&[], &problems, &metrics);
     let stores = api_server.stores();
     let api_server = Arc::new(Mutex::new(api_server));
-    let _follower = follow(folder, api_server.clone(), {
+    let follower = follow(folder, api_server.clone(), {
         let (changed, metrics, known) = (changed.clone(), metrics.clone(), Mutex::new(problems));
         move |problems| {
             let mut known = known.lock();
@@ -79,6 +80,7 @@ async fn serve(args: Run) -> anyhow::Result<()> {
             changed.notify_one();
         }
     });
+    parts.run("follower of the folder", follower.ended());
 
     // Fleet and infrastructure.
     let socket = state.join("fleet.sock");
@@ -91,7 +93,7 @@ async fn serve(args: Run) -> anyhow::Result<()> {
         stop.clone(),
     );
     let listener = fleet::listen(&socket)?;
-    parts.run_to_end(async { Ok(fleet::serve(server, listener).await?) });
+    parts.run_to_end("fleet", async { Ok(fleet::serve(server, listener).await?) });
     let privileged_port_shift = privileged_port_shift();
     let settings = Settings {
         gateways: state.join("gateways"),
@@ -103,19 +105,13 @@ async fn serve(args: Run) -> anyhow::Result<()> {
     };
     let processes = Processes::new(settings, tokens, observations.clone(), metrics.clone())?;
     let processes = processes.run(publications.infrastructure.subscribe(), stop.clone());
-    parts.run_to_end(processes.map(Ok));
-    parts.run(decline_pickers(
-        publications.pickers.subscribe(),
-        observations.clone(),
-        NO_PICKERS,
-    ));
+    parts.run_to_end("gateways", processes.map(Ok));
+    let declining = decline_pickers(publications.pickers.subscribe(), observations.clone(), NO_PICKERS);
+    parts.run("pickers", declining);
 
     // Statuses and what is said of it all.
-    parts.run(status::write(
-        publications.statuses.subscribe(),
-        api_server,
-        metrics.clone(),
-    ));
+    let statuses = publications.statuses.subscribe();
+    parts.run("statuses", status::write(statuses, api_server, metrics.clone()));
     if let Some(address) = admin {
         let admin = Admin {
             stores: stores.clone(),
@@ -125,7 +121,7 @@ async fn serve(args: Run) -> anyhow::Result<()> {
             waits_for_gateways: true,
             metrics: metrics.clone(),
         };
-        admin.serve(address).await?;
+        admin.serve(&mut parts, address).await?;
     }
 
     // The loop.
@@ -145,7 +141,7 @@ async fn serve(args: Run) -> anyhow::Result<()> {
         metrics,
     };
     tracing::info!(manifests = %manifests.display(), state = %state.display(), admin = ?admin, "running");
-    parts.run(controller.run());
+    parts.run("loop", controller.run());
     // With an error gateways go on: they are for the next operator to take over.
     parts.last().await?;
     tracing::info!("stopping gateways");

@@ -35,6 +35,7 @@ use crate::{
     metrics::Metrics,
     mock,
     observations::Observations,
+    parts::Parts,
 };
 
 /// Longer than anything here takes.
@@ -290,7 +291,8 @@ async fn an_agent_that_trusts_our_authorities_is_served_over_tls() {
     let authorities = Authorities::default().renewed(SystemTime::now()).unwrap();
     let secret = ObjectKey::new("default", "authorities");
     let names = vec!["flotilla.test".to_owned()];
-    let certificates = Certificates::keep(&with_authorities(&authorities), secret, names);
+    let mut parts = Parts::new(CancellationToken::new());
+    let certificates = Certificates::keep(&mut parts, &with_authorities(&authorities), secret, names);
     let mut bundle = certificates.bundle();
     let bundle = timeout(PATIENCE, bundle.wait_for(|bundle| !bundle.is_empty()))
         .await
@@ -324,7 +326,13 @@ async fn reports_reach_the_replica_that_leads() {
     let authorities = Authorities::default().renewed(SystemTime::now()).unwrap();
     let secret = ObjectKey::new("default", "authorities");
     let host = "flotilla.test".to_owned();
-    let certificates = Certificates::keep(&with_authorities(&authorities), secret, vec![host.clone()]);
+    let mut parts = Parts::new(CancellationToken::new());
+    let certificates = Certificates::keep(
+        &mut parts,
+        &with_authorities(&authorities),
+        secret,
+        vec![host.clone()],
+    );
     let mut bundle = certificates.bundle();
     let _ = timeout(PATIENCE, bundle.wait_for(|bundle| !bundle.is_empty()))
         .await

@@ -11,6 +11,7 @@ use std::{
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use parking_lot::Mutex;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{api_server::ApiServer, folder::Folder, problem::Problem};
 
@@ -34,6 +35,7 @@ enum Wake {
 pub struct Follower {
     wake: mpsc::Sender<Wake>,
     thread: Option<thread::JoinHandle<()>>,
+    ended: CancellationToken,
 }
 
 /// Brings every change of the folder to the API server, and says when something did change, with all problems that the
@@ -46,10 +48,24 @@ pub fn follow(
 ) -> Follower {
     let (wake, woken) = mpsc::channel();
     let watch = Watch::new(folder.root().to_owned(), wake.clone());
-    let thread = thread::spawn(move || run(folder, &api_server, &changed, watch, &woken));
+    let ended = CancellationToken::new();
+    let end = ended.clone().drop_guard();
+    let thread = thread::spawn(move || {
+        // Dropped however it ends.
+        let _end = end;
+        run(folder, &api_server, &changed, watch, &woken);
+    });
     Follower {
         wake,
         thread: Some(thread),
+        ended,
+    }
+}
+
+impl Follower {
+    /// Ends when following does.
+    pub fn ended(&self) -> WaitForCancellationFutureOwned {
+        self.ended.clone().cancelled_owned()
     }
 }
 

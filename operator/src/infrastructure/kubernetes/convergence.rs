@@ -21,7 +21,7 @@ use super::{
     family::Family,
     owned::Owned,
 };
-use crate::{source::ObjectId, stores::Stores};
+use crate::{parts::Parts, source::ObjectId, stores::Stores};
 
 /// How many owners are worked on at once.
 const AT_ONCE: usize = 8;
@@ -53,15 +53,15 @@ type Settled = BTreeMap<ObjectId, (Value, Option<String>)>;
 pub(super) type Objects = BTreeMap<ObjectKey, Vec<Object>>;
 
 impl Convergence {
-    /// Follows what is there of a family; nothing is changed before [`Self::approach`].
-    pub(super) fn new(site: Site, family: Family) -> Self {
+    /// Has parts follow what is there of a family; nothing is changed before [`Self::approach`].
+    pub(super) fn new(parts: &mut Parts, site: Site, family: Family) -> Self {
         let Site {
             client,
             namespaces,
             leads,
             stores,
         } = site;
-        let owned = Owned::follow(&client, &family, &namespaces);
+        let owned = Owned::follow(parts, &client, &family, &namespaces);
         Self {
             client,
             family,

@@ -15,7 +15,7 @@ use super::{
     convergence::{Convergence, Objects},
     family::Family,
 };
-use crate::{controller::Infrastructure, metrics::Metrics, observations::Observations};
+use crate::{controller::Infrastructure, metrics::Metrics, observations::Observations, parts::Parts};
 
 /// Has the cluster run gateways.
 pub struct Gateways {
@@ -28,9 +28,10 @@ pub struct Gateways {
 }
 
 impl Gateways {
-    /// Follows what runs; nothing is changed before [`Self::run`], nor before there are authorities to tell agents.
+    /// Has parts follow what runs; nothing is changed before [`Self::run`], nor before there are authorities to tell agents.
     #[must_use]
     pub fn new(
+        parts: &mut Parts,
         site: Site,
         cluster: Cluster,
         authorities: watch::Receiver<String>,
@@ -43,7 +44,7 @@ impl Gateways {
             authorities,
             observations,
             metrics,
-            convergence: Convergence::new(site, family),
+            convergence: Convergence::new(parts, site, family),
         }
     }
 

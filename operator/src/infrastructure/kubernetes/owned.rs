@@ -18,7 +18,10 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::family::Family;
-use crate::source::ObjectId;
+use crate::{
+    parts::Parts,
+    source::{ObjectId, places},
+};
 
 /// Follows all objects of a family, through watches alone: the answer to a write may be older than what they told
 /// already.
@@ -40,19 +43,17 @@ struct Objects {
 type Part = (&'static str, Option<String>);
 
 impl Owned {
-    /// Follows all objects of a family, of these namespaces alone if there are any.
-    pub(super) fn follow(client: &Client, family: &Family, namespaces: &[String]) -> Self {
+    /// Has parts follow all objects of a family, of these namespaces alone if there are any.
+    pub(super) fn follow(parts: &mut Parts, client: &Client, family: &Family, namespaces: &[String]) -> Self {
         let owned = Self::default();
-        let mut parts: Vec<Option<String>> = namespaces.iter().cloned().map(Some).collect();
-        if parts.is_empty() {
-            parts = vec![None];
-        }
         for kind in family.kinds {
-            for namespace in &parts {
-                let part = (kind.kind, namespace.clone());
+            for namespace in places(namespaces) {
+                let part = (kind.kind, namespace);
                 owned.objects.lock().incomplete.insert(part.clone(), None);
-                let selector = family.selector();
-                tokio::spawn(owned.clone().watch(client.clone(), *kind, part, selector));
+                let watch = owned
+                    .clone()
+                    .watch(client.clone(), *kind, part, family.selector());
+                parts.run(format!("watch of each {} of a {}", kind.kind, family.runs), watch);
             }
         }
         owned

@@ -24,6 +24,7 @@ use crate::{
     certificates::{Authorities, serving},
     controller::Pickers as Wanted,
     observations::Observations,
+    parts::Parts,
 };
 
 /// How often certificates are looked at.
@@ -41,9 +42,10 @@ pub struct Pickers {
 }
 
 impl Pickers {
-    /// Follows what runs; nothing is changed before [`Self::run`], nor before there are authorities.
+    /// Has parts follow what runs; nothing is changed before [`Self::run`], nor before there are authorities.
     #[must_use]
     pub fn new(
+        parts: &mut Parts,
         site: Site,
         cluster: Cluster,
         authorities: watch::Receiver<Authorities>,
@@ -55,7 +57,7 @@ impl Pickers {
             authorities,
             observations,
             issued: BTreeMap::new(),
-            convergence: Convergence::new(site, family),
+            convergence: Convergence::new(parts, site, family),
         }
     }
 

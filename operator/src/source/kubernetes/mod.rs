@@ -12,7 +12,7 @@ mod object;
 mod on_demand;
 mod prune;
 
-use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kube::Client;
 use operator_core::with_kinds;
@@ -26,7 +26,10 @@ pub use on_demand::OnDemand;
 
 use self::kind::Progress;
 use super::kinds::{Stored, is_namespaced};
-use crate::stores::{Stores, Writers};
+use crate::{
+    parts::Parts,
+    stores::{Stores, Writers},
+};
 
 /// Kinds of which only those objects are read that another one refers to or selects among: a cluster has many, and they
 /// are secret, large or never at rest.
@@ -36,7 +39,7 @@ const ON_DEMAND: [&str; 3] = ["Secret", "ConfigMap", "Pod"];
 /// just written ourselves, and call for nothing.
 const STATUS_DELAY: Duration = Duration::from_secs(1);
 
-/// The watches of a cluster; they go on as long as the runtime does.
+/// What the watches of a cluster tell.
 pub struct Kubernetes {
     stores: Stores,
     on_demand: OnDemand,
@@ -59,11 +62,11 @@ struct Sink {
 }
 
 impl Kubernetes {
-    /// Watches every kind, and wakes `changed` whenever an object of any has changed.
+    /// Has parts watch every kind, and wake `changed` whenever an object of any has changed.
     ///
     /// Objects of other namespaces than those named are not asked for; if none is, those of all are.
     #[must_use]
-    pub fn start(client: Client, namespaces: &[String], changed: Arc<Notify>) -> Self {
+    pub fn start(parts: &mut Parts, client: Client, namespaces: &[String], changed: Arc<Notify>) -> Self {
         let writers = Writers::default();
         let stores = writers.stores();
         let sink = Sink {
@@ -72,17 +75,20 @@ impl Kubernetes {
             changed: changed.clone(),
             status_changed: Arc::default(),
         };
-        tokio::spawn(pass_on_late(sink.status_changed.clone(), changed));
+        parts.run(
+            "changes of statuses",
+            pass_on_late(sink.status_changed.clone(), changed),
+        );
         let unknown = watch::Sender::new(BTreeSet::new());
         macro_rules! watch_all {
             ($($field:ident: $type:ty = $kind:literal),* $(,)?) => {
-                $( watch_kind::<$type>(&sink, namespaces, &unknown); )*
+                $( watch_kind::<$type>(parts, &sink, namespaces, &unknown); )*
             };
         }
         with_kinds!(watch_all);
         Self {
             stores,
-            on_demand: OnDemand::start(sink),
+            on_demand: OnDemand::start(parts, sink),
             unknown: unknown.subscribe(),
         }
     }
@@ -107,7 +113,7 @@ impl Kubernetes {
 }
 
 /// Wakes for changes of statuses, once for all that come meanwhile.
-async fn pass_on_late(status_changed: Arc<Notify>, changed: Arc<Notify>) -> Infallible {
+async fn pass_on_late(status_changed: Arc<Notify>, changed: Arc<Notify>) {
     loop {
         status_changed.notified().await;
         sleep(STATUS_DELAY).await;
@@ -115,24 +121,35 @@ async fn pass_on_late(status_changed: Arc<Notify>, changed: Arc<Notify>) -> Infa
     }
 }
 
-fn watch_kind<K: Stored>(sink: &Sink, namespaces: &[String], unknown: &watch::Sender<BTreeSet<Part>>) {
+fn watch_kind<K: Stored>(
+    parts: &mut Parts,
+    sink: &Sink,
+    namespaces: &[String],
+    unknown: &watch::Sender<BTreeSet<Part>>,
+) {
     if ON_DEMAND.contains(&K::NAME) {
         return;
     }
-    let mut parts: Vec<Option<String>> = namespaces.iter().cloned().map(Some).collect();
-    if parts.is_empty() || !is_namespaced::<K>() {
-        parts = vec![None];
-    }
-    for namespace in parts {
+    let namespaces = if is_namespaced::<K>() { namespaces } else { &[] };
+    for namespace in places(namespaces) {
         let part = (K::NAME, namespace.clone());
         unknown.send_modify(|unknown| {
             unknown.insert(part.clone());
         });
         let unknown = unknown.clone();
-        tokio::spawn(kind::watch::<K>(sink.clone(), namespace, move |progress| {
+        let watch = kind::watch::<K>(sink.clone(), namespace, move |progress| {
             unknown.send_if_modified(|unknown| progress == Progress::Complete && unknown.remove(&part));
-        }));
+        });
+        parts.run(format!("watch of {}", K::NAME), watch);
     }
+}
+
+/// Where to watch for objects of these namespaces, each in a watch of its own; in all at once if there are none.
+pub(crate) fn places(namespaces: &[String]) -> Vec<Option<String>> {
+    if namespaces.is_empty() {
+        return vec![None];
+    }
+    namespaces.iter().cloned().map(Some).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The watch of one object, by its name.
 
-use std::pin::pin;
+use std::{future::pending, pin::pin};
 
 use futures::StreamExt as _;
 use k8s_openapi::NamespaceResourceScope;
@@ -31,7 +31,8 @@ pub(super) async fn watch<K: Stored<Scope = NamespaceResourceScope> + Default>(
         NameRule::Subdomain.objection(&key.name),
     ] != [None, None]
     {
-        return looked();
+        looked();
+        return pending().await;
     }
     let objects = Api::<K>::namespaced(sink.client.clone(), &key.namespace);
     let mut changes = pin!(watch_object(objects, &key.name).backoff(Doubling::default()));

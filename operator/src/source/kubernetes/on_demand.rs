@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::resume_unwind,
     sync::Arc,
 };
 
@@ -11,11 +12,11 @@ use operator_core::{object::ObjectKey, outcome::Needs};
 use parking_lot::Mutex;
 use tokio::{
     sync::watch,
-    task::{AbortHandle, JoinSet},
+    task::{AbortHandle, JoinError, JoinSet},
 };
 
 use super::{Sink, kind, object};
-use crate::source::kinds::Stored as _;
+use crate::{parts::Parts, source::kinds::Stored as _};
 
 /// Asks for objects, and tells whether they have been looked for.
 #[derive(Clone)]
@@ -45,19 +46,14 @@ struct Watches {
 }
 
 impl OnDemand {
-    pub(super) fn start(sink: Sink) -> Self {
+    /// Has a part watch what is needed.
+    pub(super) fn start(parts: &mut Parts, sink: Sink) -> Self {
         let on_demand = Self {
             needs: watch::Sender::default(),
             known: Known::default(),
         };
-        let mut needs = on_demand.needs.subscribe();
-        let mut watches = Watches::new(sink, on_demand.known.clone());
-        tokio::spawn(async move {
-            while needs.changed().await.is_ok() {
-                let needed = subjects(&needs.borrow_and_update());
-                watches.watch(&needed);
-            }
-        });
+        let watches = Watches::new(sink, on_demand.known.clone());
+        parts.run("watches on demand", watches.follow(on_demand.needs.subscribe()));
         on_demand
     }
 
@@ -98,6 +94,27 @@ impl Watches {
         }
     }
 
+    /// Watches what is needed; ends, or panics, when one of the watches does.
+    async fn follow(mut self, mut needs: watch::Receiver<Needs>) {
+        loop {
+            tokio::select! {
+                changed = needs.changed() => match changed {
+                    Ok(()) => {
+                        let needed = subjects(&needs.borrow_and_update());
+                        self.watch(&needed);
+                    }
+                    // Nobody needs anything any more.
+                    Err(_) => return,
+                },
+                Some(ended) = self.running.join_next() => match ended.map_err(JoinError::try_into_panic) {
+                    Ok(()) => return,
+                    Err(Ok(panic)) => resume_unwind(panic),
+                    Err(Err(_aborted)) => {}
+                },
+            }
+        }
+    }
+
     /// Watches these and no others.
     fn watch(&mut self, needed: &BTreeSet<Subject>) {
         let gone: Vec<_> = self
@@ -115,7 +132,6 @@ impl Watches {
                 self.watched.insert(subject.clone(), watch);
             }
         }
-        while self.running.try_join_next().is_some() {}
     }
 
     /// Starts a watch that lasts for ever. What cannot be read is as good as none: others do not wait for it.

@@ -7,12 +7,20 @@ use tokio::{
     task::yield_now,
     time::{Instant, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{Kubernetes, STATUS_DELAY, pass_on_late};
-use crate::mock::{client, list};
+use crate::{
+    mock::{client, list},
+    parts::Parts,
+};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+fn parts() -> Parts {
+    Parts::new(CancellationToken::new())
+}
 
 #[tokio::test]
 async fn an_object_that_cannot_be_decoded_hides_no_other_and_a_kind_that_is_not_served_stalls_nobody() {
@@ -24,7 +32,8 @@ async fn an_object_that_cannot_be_decoded_hides_no_other_and_a_kind_that_is_not_
             _ => None,
         }
     });
-    let source = Kubernetes::start(client, &[], Arc::default());
+    let mut parts = parts();
+    let source = Kubernetes::start(&mut parts, client, &[], Arc::default());
     timeout(PATIENCE, source.is_complete()).await.unwrap();
     let routes = source.stores().snapshot().http_routes;
     assert_eq!(
@@ -35,7 +44,8 @@ async fn an_object_that_cannot_be_decoded_hides_no_other_and_a_kind_that_is_not_
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_complete_without_gateways() {
-    let source = Kubernetes::start(client(|_| None), &[], Arc::default());
+    let mut parts = parts();
+    let source = Kubernetes::start(&mut parts, client(|_| None), &[], Arc::default());
     assert!(timeout(PATIENCE, source.is_complete()).await.is_err());
 }
 
@@ -54,7 +64,8 @@ async fn only_secrets_that_are_needed_are_read_and_only_as_long() {
             .then(|| list(if is_shop { std::slice::from_ref(&one) } else { &[] }))
     });
     let changed = Arc::new(Notify::new());
-    let source = Kubernetes::start(client, &[], changed.clone());
+    let mut parts = parts();
+    let source = Kubernetes::start(&mut parts, client, &[], changed.clone());
     let on_demand = source.on_demand();
     let secrets = ["shop", "gone", "No name,for=any"].map(|name| ObjectKey::new("default", name));
     let needs = Needs {
@@ -80,6 +91,26 @@ async fn only_secrets_that_are_needed_are_read_and_only_as_long() {
 }
 
 #[tokio::test]
+async fn a_watch_that_fails_is_not_lost() {
+    let client = client(|asked| {
+        assert!(!asked.path.ends_with("/secrets"), "on purpose");
+        None
+    });
+    let mut parts = parts();
+    let source = Kubernetes::start(&mut parts, client, &[], Arc::default());
+    let needs = Needs {
+        secrets: [ObjectKey::new("default", "shop")].into(),
+        ..Needs::default()
+    };
+    assert!(!source.on_demand().supply(&needs));
+    let ended = timeout(PATIENCE, parts.last()).await.unwrap().unwrap_err();
+    assert_eq!(
+        ended.to_string(),
+        "a part of the operator failed: watches on demand"
+    );
+}
+
+#[tokio::test]
 async fn only_pods_of_namespaces_that_are_needed_are_read_and_only_as_long() {
     let client = client(|asked| {
         assert!(!asked.path.ends_with("/api/v1/pods"), "nobody asks for all pods");
@@ -91,7 +122,8 @@ async fn only_pods_of_namespaces_that_are_needed_are_read_and_only_as_long() {
         }
     });
     let changed = Arc::new(Notify::new());
-    let source = Kubernetes::start(client, &[], changed.clone());
+    let mut parts = parts();
+    let source = Kubernetes::start(&mut parts, client, &[], changed.clone());
     let on_demand = source.on_demand();
     let known = || {
         let pods = source.stores().snapshot().pods;
@@ -132,7 +164,8 @@ async fn objects_of_other_namespaces_than_those_named_are_not_asked_for() {
         }
     });
     let namespaces = ["blog", "shop"].map(str::to_owned);
-    let source = Kubernetes::start(client, &namespaces, Arc::default());
+    let mut parts = parts();
+    let source = Kubernetes::start(&mut parts, client, &namespaces, Arc::default());
     timeout(PATIENCE, source.is_complete()).await.unwrap();
     let gateways = source.stores().snapshot().gateways;
     let namespaces: Vec<String> = gateways.into_keys().map(|key| key.namespace).collect();

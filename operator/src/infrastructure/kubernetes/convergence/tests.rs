@@ -8,19 +8,20 @@ use operator_core::{
 };
 use parking_lot::Mutex;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{mock, stores::Writers};
+use crate::{mock, parts::Parts, stores::Writers};
 
 /// That of gateways, once it acts.
-async fn convergence(client: Client, cluster: &Cluster, writers: &Writers) -> Convergence {
+async fn convergence(parts: &mut Parts, client: Client, cluster: &Cluster, writers: &Writers) -> Convergence {
     let site = Site {
         client,
         namespaces: Vec::new(),
         leads: watch::channel(true).1,
         stores: writers.stores(),
     };
-    let mut convergence = Convergence::new(site, Family::of_gateways(cluster));
+    let mut convergence = Convergence::new(parts, site, Family::of_gateways(cluster));
     while !convergence.acts() {
         convergence.due().await;
     }
@@ -71,7 +72,8 @@ async fn deleted(serving: Option<u32>) -> Vec<String> {
         }
     });
     let cluster = Cluster::default();
-    let mut convergence = convergence(client, &cluster, &writers()).await;
+    let mut parts = Parts::new(CancellationToken::new());
+    let mut convergence = convergence(&mut parts, client, &cluster, &writers()).await;
     let spec: NginxFleetSpec = serde_json::from_value(json!({"workload": {"kind": "DaemonSet"}})).unwrap();
     let infra = GatewayInfra {
         ports: [80].into(),
@@ -112,7 +114,8 @@ async fn what_a_namespace_on_its_way_out_refuses_is_not_tried_again() {
         }
     });
     let cluster = Cluster::default();
-    let mut convergence = convergence(client, &cluster, &writers()).await;
+    let mut parts = Parts::new(CancellationToken::new());
+    let mut convergence = convergence(&mut parts, client, &cluster, &writers()).await;
     let gateway = ObjectKey::new("default", "edge");
     let infra = |uid: &str| GatewayInfra {
         uid: uid.to_owned(),
@@ -141,7 +144,8 @@ async fn what_goes_with_its_gateway_is_not_made_again() {
     });
     let cluster = Cluster::default();
     let mut writers = writers();
-    let mut convergence = convergence(client, &cluster, &writers).await;
+    let mut parts = Parts::new(CancellationToken::new());
+    let mut convergence = convergence(&mut parts, client, &cluster, &writers).await;
     let edge = ObjectKey::new("default", "edge");
     let wanted = || Objects::from([(edge.clone(), objects(&edge, &GatewayInfra::default(), &cluster))]);
     convergence.approach(wanted()).await;

@@ -17,9 +17,10 @@ use tokio::{
     sync::{mpsc, watch},
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{Pickers, Site};
-use crate::{certificates::Authorities, mock, observations::Observations, stores::Writers};
+use crate::{certificates::Authorities, mock, observations::Observations, parts::Parts, stores::Writers};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,7 +38,8 @@ struct Setting {
 struct Course {
     observations: Observations,
     requests: mpsc::UnboundedReceiver<String>,
-    /// As long as it lives, there is something to follow.
+    /// As long as they live, somebody follows, and there is something to follow.
+    _parts: Parts,
     _inputs: (
         watch::Sender<Authorities>,
         watch::Sender<bool>,
@@ -131,17 +133,20 @@ impl Setting {
             leads: leads.subscribe(),
             stores: writers.stores(),
         };
+        let mut parts = Parts::new(CancellationToken::new());
         let pickers = Pickers::new(
+            &mut parts,
             site,
             Cluster::default(),
             authorities.subscribe(),
             observations.clone(),
         );
-        tokio::spawn(pickers.run(wanted.subscribe()));
+        parts.run("pickers", pickers.run(wanted.subscribe()));
         wanted.send_replace(Some([(picker(), infra())].into()));
         Course {
             observations,
             requests,
+            _parts: parts,
             _inputs: (authorities, leads, wanted),
         }
     }
