@@ -71,7 +71,7 @@ async fn supervise(options: &Options) -> anyhow::Result<()> {
     let server = dns::Server::bind(options.dns, &prefix).await?;
     let resolvers = server.addresses().to_vec();
     let dns_is_where_it_was = server.is_where_it_was();
-    server.spawn(&dns);
+    let mut answering = server.spawn(&dns);
 
     let proxy = ProxyLink::spawn(&prefix, data.for_proxy());
     tokio::spawn(proxy.clone().report_refusals(report.clone()));
@@ -103,6 +103,8 @@ async fn supervise(options: &Options) -> anyhow::Result<()> {
         never = gateway.run() => match never {},
         // Without it NGINX would serve what it does for ever. Another supervisor adopts it, with another link.
         failed = link => match failed.context("the link with the operator failed; this is a bug")? {},
+        // Without it NGINX would learn of no endpoint.
+        failed = answering.failed() => return Err(failed).context("DNS failed; this is a bug"),
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
         _ = quit.recv() => {}

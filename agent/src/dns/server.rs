@@ -1,7 +1,10 @@
 //! The sockets that queries come to.
 
 use std::{
-    fs, io,
+    convert::Infallible,
+    fs,
+    future::pending,
+    io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -11,7 +14,8 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UdpSocket},
-    time::timeout,
+    task::{JoinError, JoinSet},
+    time::{sleep, timeout},
 };
 
 use super::{Dns, message::Transport};
@@ -90,10 +94,28 @@ impl Server {
     }
 
     /// Answers from now on, in tasks of the current runtime.
-    pub fn spawn(self, dns: &Dns) {
+    #[must_use = "answering ends when this is dropped"]
+    pub fn spawn(self, dns: &Dns) -> Answering {
+        let mut tasks = JoinSet::new();
         for (udp, tcp) in self.sockets {
-            tokio::spawn(answer_datagrams(udp, dns.clone()));
-            tokio::spawn(answer_connections(tcp, dns.clone()));
+            tasks.spawn(answer_datagrams(udp, dns.clone()));
+            tasks.spawn(answer_connections(tcp, dns.clone()));
+        }
+        Answering(tasks)
+    }
+}
+
+/// The tasks that answer, one for each socket.
+#[derive(Debug)]
+pub struct Answering(JoinSet<Infallible>);
+
+impl Answering {
+    /// Ends when one of them has failed: from then on NGINX asks there in vain.
+    pub async fn failed(&mut self) -> JoinError {
+        match self.0.join_next().await {
+            Some(Err(error)) => error,
+            Some(Ok(never)) => match never {},
+            None => pending().await,
         }
     }
 }
@@ -129,7 +151,7 @@ async fn listen(address: IpAddr, ports: &[u16]) -> io::Result<Vec<(UdpSocket, Tc
     Ok(sockets)
 }
 
-async fn answer_datagrams(socket: UdpSocket, dns: Dns) {
+async fn answer_datagrams(socket: UdpSocket, dns: Dns) -> Infallible {
     let mut buffer = [0; 4096];
     loop {
         // Errors are those of earlier datagrams, whose receiver has gone away.
@@ -142,24 +164,23 @@ async fn answer_datagrams(socket: UdpSocket, dns: Dns) {
     }
 }
 
-async fn answer_connections(listener: TcpListener, dns: Dns) {
+async fn answer_connections(listener: TcpListener, dns: Dns) -> Infallible {
+    let mut connections = JoinSet::new();
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let dns = dns.clone();
-                tokio::spawn(async move {
-                    // However a connection ends, it is the other side that has to come again.
-                    let _ = answer_stream(stream, &dns).await;
-                });
-            }
-            // Such as too many open files: may pass.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(answer_stream(stream, dns.clone()))),
+                // Such as too many open files: may pass.
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            },
+            // However a connection ends, it is the other side that has to come again.
+            Some(_) = connections.join_next() => {}
         }
     }
 }
 
 /// Answers one query after the other, each behind its length, see RFC 1035 4.2.2.
-async fn answer_stream(mut stream: TcpStream, dns: &Dns) -> io::Result<()> {
+async fn answer_stream(mut stream: TcpStream, dns: Dns) -> io::Result<()> {
     loop {
         let length = timeout(IDLE, stream.read_u16()).await??;
         let mut query = vec![0; length.into()];
