@@ -57,8 +57,7 @@ pub enum Command {
     ///
     /// READY counts the pods that take requests, CURRENT those that serve the newest generation. The cluster is the one
     /// that $KUBECONFIG names; the operator is asked through its API server, which takes the right to `get` `pods/proxy`
-    /// and `leases` in the operator's namespace. Why pods of a gateway never reached the operator is told to those who may
-    /// `list` `pods`.
+    /// and `leases` in the operator's namespace.
     Status(Status),
 
     /// Writes the configuration that each gateway's NGINX would be given.

@@ -129,3 +129,75 @@ async fn nothing_is_written_when_nothing_has_changed() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+async fn a_gateway_that_cannot_run_says_what_keeps_it() -> Result<()> {
+    beside_others("hindered", async |setting: &Setting| {
+        let node = "spec.container.resources, spec.pod.nodeSelector";
+        for (name, fleet, expected) in [
+            (
+                "homeless",
+                json!({"pod": {"nodeSelector": {"example.com/nowhere": "yes"}}}),
+                [" cannot be scheduled: 0/1 nodes are available: ", node],
+            ),
+            (
+                "greedy",
+                json!({"container": {"resources": {"limits": {"nvidia.com/gpu": 1000}}}}),
+                ["Insufficient nvidia.com/gpu; ", node],
+            ),
+            (
+                "imageless",
+                json!({"container": {"image": "flotilla.test/none:1", "imagePullPolicy": "Never"}}),
+                [
+                    " cannot get its image flotilla.test/none:1: ",
+                    "spec.container.image",
+                ],
+            ),
+            (
+                "short-lived",
+                json!({"container": {"patch": {"command": ["flotilla-agent", "--no-such-option"]}}}),
+                [" cannot stay up: its container gateway ends ", "exit code 2; "],
+            ),
+        ] {
+            setting.apply_gateway_of_fleet(name, fleet).await?;
+            is_hindered(setting, name, &expected).await?;
+        }
+        // Whoever mends it sees it run.
+        setting.apply_fleet("homeless", json!({})).await?;
+        setting.programmed("homeless").await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_gateway_whose_pods_are_refused_says_why() -> Result<()> {
+    beside_others("no-quota", async |setting: &Setting| {
+        setting
+            .apply_value(json!({
+                "apiVersion": "v1",
+                "kind": "ResourceQuota",
+                "metadata": {"name": "none"},
+                "spec": {"hard": {"pods": "0"}},
+            }))
+            .await?;
+        setting.apply_gateway("edge").await?;
+        is_hindered(setting, "edge", &["Pods are missing: ", "exceeded quota: none"]).await
+    })
+    .await
+}
+
+/// Waits until a Gateway is not programmed for want of something, in a message that has these parts.
+async fn is_hindered(setting: &Setting, name: &str, expected: &[&str]) -> Result<()> {
+    let is_told = |gateway: &Value| {
+        let programmed = condition(&gateway["status"], "Programmed");
+        let message = programmed["message"].as_str().unwrap_or_default();
+        programmed["status"] == "False"
+            && programmed["reason"] == "NoResources"
+            && expected.iter().all(|part| message.contains(part))
+    };
+    let gateways = setting.namespace(Kind::GATEWAY);
+    let gateway = gateways.until(name, "it says what keeps it", is_told).await?;
+    println!("{}", condition(&gateway["status"], "Programmed")["message"]);
+    Ok(())
+}

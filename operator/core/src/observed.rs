@@ -35,6 +35,11 @@ pub struct ObservedGateway {
     pub node_ports: BTreeMap<u16, u16>,
     /// Why the infrastructure could not give it what it needs; `None` if it did, or has not tried yet.
     pub failure: Option<InfrastructureFailure>,
+    /// Its pods in a cluster, each with what keeps it from serving until somebody does something about that, said of the
+    /// pod by a verb: `cannot be scheduled: …`.
+    pub pods: BTreeMap<String, Option<String>>,
+    /// Why the cluster makes no pods that are still missing.
+    pub missing_pods: Option<String>,
     /// What its agents report, by name of pod or process.
     pub instances: BTreeMap<String, Instance>,
 }

@@ -1,6 +1,6 @@
 //! What every gateway is to serve, what its pods serve, and what is wrong, as one document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use operator_core::{
     object::ObjectKey,
@@ -34,8 +34,11 @@ pub struct Fleet {
     pub wanted: Option<String>,
     /// Why its infrastructure is not as it should be.
     pub failure: Option<String>,
-    /// Its pods that are connected to the operator.
+    /// Its pods, those included that are not connected to the operator.
     pub pods: Vec<Pod>,
+    /// Why the cluster makes no pods that are still missing.
+    #[serde(default)]
+    pub missing_pods: Option<String>,
 }
 
 /// One pod of a gateway, or a process where there are no pods.
@@ -45,10 +48,15 @@ pub struct Pod {
     pub name: String,
     /// Version of the configuration that its NGINX serves; none before the first.
     pub serves: Option<String>,
+    /// Whether it is connected to the operator.
+    pub connected: bool,
     /// Whether it takes requests.
     pub ready: bool,
     /// Why it does not serve what it is to serve: version and NGINX's words.
     pub rejection: Option<String>,
+    /// What the cluster says that keeps it from serving.
+    #[serde(default)]
+    pub obstacle: Option<String>,
 }
 
 /// Something that somebody should act on.
@@ -92,7 +100,8 @@ impl Fleets {
                 addresses: seen.addresses.clone(),
                 wanted: (known.version)(key),
                 failure: seen.failure.as_ref().map(failure),
-                pods: seen.instances.iter().map(pod).collect(),
+                pods: pods(seen),
+                missing_pods: seen.missing_pods.clone(),
             }
         });
         Self {
@@ -106,7 +115,23 @@ impl Fleets {
     }
 }
 
-fn pod((name, instance): (&String, &Instance)) -> Pod {
+/// Every pod that is connected or that the cluster knows.
+fn pods(seen: &ObservedGateway) -> Vec<Pod> {
+    let names: BTreeSet<&String> = seen.instances.keys().chain(seen.pods.keys()).collect();
+    let pods = names.into_iter().map(|name| Pod {
+        obstacle: seen.pods.get(name).cloned().flatten(),
+        ..match seen.instances.get(name) {
+            Some(instance) => pod(name, instance),
+            None => Pod {
+                name: name.clone(),
+                ..Pod::default()
+            },
+        }
+    });
+    pods.collect()
+}
+
+fn pod(name: &str, instance: &Instance) -> Pod {
     let Instance {
         config,
         ready,
@@ -115,12 +140,14 @@ fn pod((name, instance): (&String, &Instance)) -> Pod {
         refused_pickers: _,
     } = instance;
     Pod {
-        name: name.clone(),
+        name: name.to_owned(),
         serves: Some(config.clone()).filter(|config| !config.is_empty()),
+        connected: true,
         ready: *ready,
         rejection: rejection
             .as_ref()
             .map(|rejection| format!("{}: {}", rejection.config, rejection.message)),
+        obstacle: None,
     }
 }
 
@@ -214,6 +241,10 @@ mod tests {
                 ("edge-0".to_owned(), refused),
                 ("edge-1".to_owned(), Instance::default()),
             ]),
+            pods: BTreeMap::from([
+                ("edge-0".to_owned(), None),
+                ("edge-2".to_owned(), Some("cannot be scheduled".to_owned())),
+            ]),
             ..ObservedGateway::default()
         };
         let fleets = Fleets::new(&Known {
@@ -236,6 +267,15 @@ mod tests {
             fleet.pods[1],
             Pod {
                 name: "edge-1".to_owned(),
+                connected: true,
+                ..Pod::default()
+            }
+        );
+        assert_eq!(
+            fleet.pods[2],
+            Pod {
+                name: "edge-2".to_owned(),
+                obstacle: Some("cannot be scheduled".to_owned()),
                 ..Pod::default()
             }
         );

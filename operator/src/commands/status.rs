@@ -1,15 +1,12 @@
 //! What every gateway serves, and what is wrong, of the operator in a cluster.
 
-mod pods;
-
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, anyhow};
 use axum::http::Request;
-use k8s_openapi::api::{coordination::v1::Lease, core::v1};
-use kube::{Api, Client, ResourceExt as _};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
 
-use self::pods::{absence, pods, strays};
 use super::{client_of_cluster, operator::LEASE};
 use crate::{
     admin::{Fleet, Fleets, Pod, Problem},
@@ -17,32 +14,15 @@ use crate::{
     leader,
 };
 
-/// What is known of the gateways of a cluster.
-struct Report {
-    /// As the operator knows it.
-    fleets: Fleets,
-    /// All pods of gateways, as the API server knows them; or why it does not tell.
-    pods: Result<Vec<v1::Pod>, String>,
-}
-
 /// The report of the replica that writes statuses, which is the one that all agents' reports reach.
 pub(super) fn status(args: &Status) -> anyhow::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let report = runtime.context("cannot start the runtime")?.block_on(ask(args))?;
-    Ok(print(&report, args.gateway.as_deref()))
+    let fleets = runtime.context("cannot start the runtime")?.block_on(ask(args))?;
+    Ok(print(&fleets, args.gateway.as_deref()))
 }
 
-async fn ask(args: &Status) -> anyhow::Result<Report> {
+async fn ask(args: &Status) -> anyhow::Result<Fleets> {
     let client = client_of_cluster().await?;
-    Ok(Report {
-        fleets: ask_operator(&client, args).await?,
-        pods: pods(client, args.gateway.as_deref())
-            .await
-            .map_err(|error| error.to_string()),
-    })
-}
-
-async fn ask_operator(client: &Client, args: &Status) -> anyhow::Result<Fleets> {
     let Status {
         namespace,
         admin_port,
@@ -71,16 +51,13 @@ async fn ask_operator(client: &Client, args: &Status) -> anyhow::Result<Fleets> 
 }
 
 /// A table of gateways, below each its pods that are not as they should be, and then what is wrong.
-fn print(report: &Report, gateway: Option<&str>) -> String {
-    let Report { fleets, pods } = report;
-    let all_pods = pods.as_deref().unwrap_or_default();
+fn print(fleets: &Fleets, gateway: Option<&str>) -> String {
     let asked = fleets.gateways.iter();
-    let asked: Vec<(&Fleet, Vec<&v1::Pod>)> = asked
+    let asked: Vec<&Fleet> = asked
         .filter(|fleet| gateway.is_none_or(|gateway| fleet.gateway == gateway))
-        .map(|fleet| (fleet, strays(fleet, all_pods)))
         .collect();
-    let rows = asked.iter().map(|(fleet, strays)| row(fleet, strays.len()));
     let header = ["GATEWAY", "READY", "CURRENT", "GENERATION", "ADDRESSES"].map(str::to_owned);
+    let rows = asked.iter().map(|fleet| row(fleet));
     let mut table: Vec<[String; 5]> = [header].into_iter().chain(rows).collect();
     if asked.is_empty() {
         table[0] = [const { String::new() }; 5];
@@ -99,8 +76,8 @@ fn print(report: &Report, gateway: Option<&str>) -> String {
             format!("{line}{cell:width$}  ")
         });
         text.extend([line.trim_end(), "\n"]);
-        if let Some((fleet, strays)) = index.checked_sub(1).and_then(|index| asked.get(index)) {
-            text.push_str(&troubles(fleet, strays));
+        if let Some(fleet) = index.checked_sub(1).and_then(|index| asked.get(index)) {
+            text.push_str(&troubles(fleet));
         }
     }
     if asked.is_empty() {
@@ -122,16 +99,10 @@ fn print(report: &Report, gateway: Option<&str>) -> String {
             let _ = writeln!(text, "  {complaint}");
         }
     }
-    if let Err(error) = pods {
-        let _ = write!(
-            text,
-            "\nPods that are not connected to the operator are not shown: {error}\n"
-        );
-    }
     text
 }
 
-fn row(fleet: &Fleet, strays: usize) -> [String; 5] {
+fn row(fleet: &Fleet) -> [String; 5] {
     let Fleet {
         gateway,
         addresses,
@@ -141,7 +112,7 @@ fn row(fleet: &Fleet, strays: usize) -> [String; 5] {
     } = fleet;
     let ready = pods.iter().filter(|pod| pod.ready).count();
     let current = pods.iter().filter(|pod| is_current(fleet, pod)).count();
-    let all = pods.len() + strays;
+    let all = pods.len();
     [
         gateway.clone(),
         format!("{ready}/{all}"),
@@ -156,60 +127,83 @@ fn is_current(fleet: &Fleet, pod: &Pod) -> bool {
 }
 
 /// What is not as it should be, a line each.
-fn troubles(fleet: &Fleet, strays: &[&v1::Pod]) -> String {
+fn troubles(fleet: &Fleet) -> String {
     let mut text = String::new();
     if let Some(failure) = &fleet.failure {
         let _ = writeln!(text, "  {failure}");
     }
     for pod in &fleet.pods {
-        let serves = pod.serves.as_deref().unwrap_or("nothing yet");
-        let line = match (&pod.rejection, is_current(fleet, pod), pod.ready) {
-            (Some(rejection), ..) => format!("serves {serves}; NGINX refused {rejection}"),
-            (None, false, _) => format!("serves {serves}"),
-            (None, true, false) => "is not ready".to_owned(),
-            (None, true, true) => continue,
-        };
-        let _ = writeln!(text, "  pod {} {line}", pod.name);
+        if let Some(trouble) = trouble(fleet, pod) {
+            let _ = writeln!(text, "  pod {} {trouble}", pod.name);
+        }
     }
-    for pod in strays {
-        let _ = writeln!(
-            text,
-            "  pod {} is not connected: {}",
-            pod.name_any(),
-            absence(pod)
-        );
-    }
-    if fleet.pods.is_empty() && strays.is_empty() {
-        text.push_str("  no pod is connected to the operator\n");
+    match &fleet.missing_pods {
+        Some(reason) => {
+            let _ = writeln!(text, "  pods are missing: {reason}");
+        }
+        None if fleet.pods.is_empty() => text.push_str("  there is no pod yet\n"),
+        None => {}
     }
     text
 }
 
+/// What is not as it should be with a pod, said of it by a verb.
+fn trouble(fleet: &Fleet, pod: &Pod) -> Option<String> {
+    let serves = pod.serves.as_deref().unwrap_or("nothing yet");
+    let trouble = match pod {
+        Pod {
+            rejection: Some(rejection),
+            ..
+        } => format!("serves {serves}; NGINX refused {rejection}"),
+        Pod {
+            obstacle: Some(obstacle),
+            ..
+        } => obstacle.clone(),
+        Pod { connected: false, .. } => "is not connected to the operator yet".to_owned(),
+        _ if !is_current(fleet, pod) => format!("serves {serves}"),
+        Pod { ready: false, .. } => "is not ready".to_owned(),
+        _ => return None,
+    };
+    Some(trouble)
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn pod(name: &str, serves: &str, rejection: Option<&str>) -> Pod {
         Pod {
             name: name.to_owned(),
             serves: Some(serves.to_owned()),
+            connected: true,
             ready: true,
             rejection: rejection.map(str::to_owned),
+            obstacle: None,
         }
     }
 
-    fn report() -> Report {
+    /// One that the operator knows from the cluster alone.
+    fn stray(name: &str, obstacle: Option<&str>) -> Pod {
+        Pod {
+            name: name.to_owned(),
+            obstacle: obstacle.map(str::to_owned),
+            ..Pod::default()
+        }
+    }
+
+    fn fleets() -> Fleets {
         let edge = Fleet {
             gateway: "default/edge".to_owned(),
             addresses: vec!["198.18.0.1".to_owned()],
             wanted: Some("3a4b".to_owned()),
-            failure: None,
             pods: vec![
                 pod("edge-0", "3a4b", None),
                 pod("edge-1", "1f2e", Some("3a4b: no such host")),
+                stray("edge-2", Some("cannot be scheduled: 0/1 nodes are available")),
+                stray("edge-3", None),
             ],
+            missing_pods: Some("exceeded quota: small".to_owned()),
+            ..Fleet::default()
         };
         let lone = Fleet {
             gateway: "team/lone".to_owned(),
@@ -221,31 +215,25 @@ mod tests {
             complaint: "parent edge: ResolvedRefs=False reason BackendNotFound: Service blog does not exist."
                 .to_owned(),
         };
-        let homeless = json!({
-            "metadata": {"namespace": "default", "name": "edge-2"},
-            "spec": {"serviceAccountName": "flotilla-edge", "containers": []},
-            "status": {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available."}]},
-        });
-        Report {
-            fleets: Fleets {
-                gateways: vec![edge, lone],
-                problems: vec![problem],
-            },
-            pods: Ok(vec![serde_json::from_value(homeless).unwrap()]),
+        Fleets {
+            gateways: vec![edge, lone],
+            problems: vec![problem],
         }
     }
 
     #[test]
     fn the_report_names_pods_that_lag_and_objects_that_are_wrong() {
         assert_eq!(
-            print(&report(), None),
+            print(&fleets(), None),
             "\
 GATEWAY       READY  CURRENT  GENERATION  ADDRESSES
-default/edge  2/3    1/3      3a4b        198.18.0.1
+default/edge  2/4    1/4      3a4b        198.18.0.1
   pod edge-1 serves 1f2e; NGINX refused 3a4b: no such host
-  pod edge-2 is not connected: 0/1 nodes are available.
+  pod edge-2 cannot be scheduled: 0/1 nodes are available
+  pod edge-3 is not connected to the operator yet
+  pods are missing: exceeded quota: small
 team/lone     0/0    0/0      -
-  no pod is connected to the operator
+  there is no pod yet
 
 HTTPRoute default/shop
   parent edge: ResolvedRefs=False reason BackendNotFound: Service blog does not exist.
@@ -255,24 +243,9 @@ HTTPRoute default/shop
 
     #[test]
     fn one_gateway_can_be_asked_for() {
-        let text = print(&report(), Some("team/lone"));
+        let text = print(&fleets(), Some("team/lone"));
         assert!(text.contains("team/lone") && !text.contains("default/"), "{text}");
-        let nothing = Report {
-            fleets: Fleets::default(),
-            pods: Ok(Vec::new()),
-        };
-        let text = print(&nothing, Some("team/lone"));
+        let text = print(&Fleets::default(), Some("team/lone"));
         assert_eq!(text, "The operator runs no Gateway team/lone.\n");
-    }
-
-    #[test]
-    fn who_may_not_see_pods_is_told_what_is_missing() {
-        let report = Report {
-            pods: Err("pods is forbidden".to_owned()),
-            ..report()
-        };
-        let text = print(&report, None);
-        assert!(text.contains("default/edge  2/2    1/2"), "{text}");
-        assert!(text.ends_with("not shown: pods is forbidden\n"), "{text}");
     }
 }

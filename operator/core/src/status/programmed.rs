@@ -49,6 +49,8 @@ pub(super) fn programming(
         addresses,
         node_ports,
         failure,
+        pods,
+        missing_pods,
         instances,
     } = observed.unwrap_or(&default);
     if !gateway.is_accepted() {
@@ -69,9 +71,15 @@ pub(super) fn programming(
         }
         None => {}
     }
+    let obstacles = obstacles(pods, missing_pods.as_deref());
+    let with_obstacles = |message: String| {
+        let messages: Vec<String> = [message].into_iter().chain(obstacles.clone()).collect();
+        messages.join(". ")
+    };
     let generation = outcome.and_then(|outcome| outcome.generation.as_deref());
     let Some(generation) = generation.filter(|_| !addresses.is_empty()) else {
-        return Err(Finding::new(AddressNotAssigned, "The Gateway has no address yet"));
+        let message = with_obstacles("The Gateway has no address yet".to_owned());
+        return Err(Finding::new(AddressNotAssigned, message));
     };
     let wanted = generation.config.version.as_str();
     for (name, instance) in instances {
@@ -91,18 +99,37 @@ pub(super) fn programming(
         (ready + 1, serving + usize::from(instance.config == wanted))
     });
     let count = format!("{serving} of {ready} ready instances serve configuration {wanted}");
-    if instances.is_empty() {
-        Err(Finding::new(Pending, "No instance has reported yet"))
-    } else if ready == 0 {
-        let message = format!("None of {} instances is ready", instances.len());
-        Err(Finding::new(Pending, message))
+    if ready == 0 {
+        let is_hopeless = pods.values().all(Option::is_some) && !obstacles.is_empty();
+        let message = match instances.len() {
+            0 => "No instance has reported yet".to_owned(),
+            number => format!("None of {number} instances is ready"),
+        };
+        let reason = if is_hopeless { NoResources } else { Pending };
+        Err(Finding::new(reason, with_obstacles(message)))
     } else if serving < ready {
-        Err(Finding::new(Pending, count))
+        Err(Finding::new(Pending, with_obstacles(count)))
     } else {
         let ways = ways_through_nodes(node_ports);
-        let messages = [Some(count.as_str()), ways.as_deref()];
-        Ok(sentences(messages.into_iter().flatten()))
+        let messages = [count].into_iter().chain(ways).chain(obstacles);
+        Ok(sentences(messages.collect::<Vec<_>>().iter().map(String::as_str)))
     }
+}
+
+/// What keeps pods from serving, and others from being made, each thing once, however many pods it keeps.
+fn obstacles(pods: &BTreeMap<String, Option<String>>, missing_pods: Option<&str>) -> Vec<String> {
+    let mut kept = BTreeMap::<&str, (&str, usize)>::new();
+    for (pod, obstacle) in pods {
+        if let Some(obstacle) = obstacle {
+            kept.entry(obstacle).or_insert((pod, 0)).1 += 1;
+        }
+    }
+    let of_pods = kept.into_iter().map(|(obstacle, (pod, count))| match count {
+        1 => format!("Pod {pod} {obstacle}"),
+        _ => format!("Pod {pod} and {} more {obstacle}", count - 1),
+    });
+    let missing = missing_pods.map(|reason| format!("Pods are missing: {reason}"));
+    of_pods.chain(missing).collect()
 }
 
 /// Which ports of nodes lead to the listeners, where some do: the addresses of the status are for the listeners' ports.
@@ -209,6 +236,8 @@ mod tests {
             addresses: vec!["127.0.0.2".to_owned()],
             node_ports: BTreeMap::new(),
             failure: None,
+            pods: BTreeMap::new(),
+            missing_pods: None,
             instances: names.into_iter().zip(instances).collect(),
         }
     }
@@ -257,6 +286,64 @@ mod tests {
         assert_eq!(
             not_programmed(&observed(Vec::new())),
             (NotProgrammed::Pending, message)
+        );
+    }
+
+    #[test]
+    fn what_keeps_every_pod_from_serving_is_told_once_and_is_more_than_a_matter_of_time() {
+        let obstacle = Some("cannot be scheduled: 0/1 nodes are available".to_owned());
+        let pods = ["a", "b", "c"].map(|name| (name.to_owned(), obstacle.clone()));
+        let all = ObservedGateway {
+            pods: pods.into(),
+            ..observed(Vec::new())
+        };
+        let message =
+            "No instance has reported yet. Pod a and 2 more cannot be scheduled: 0/1 nodes are available";
+        assert_eq!(
+            not_programmed(&all),
+            (NotProgrammed::NoResources, message.to_owned())
+        );
+        let mut some = all;
+        some.pods.insert("d".to_owned(), None);
+        assert_eq!(
+            not_programmed(&some),
+            (NotProgrammed::Pending, message.to_owned())
+        );
+    }
+
+    #[test]
+    fn pods_that_are_not_made_are_told() {
+        let observed = ObservedGateway {
+            missing_pods: Some("exceeded quota".to_owned()),
+            ..observed(Vec::new())
+        };
+        let message = "No instance has reported yet. Pods are missing: exceeded quota".to_owned();
+        assert_eq!(not_programmed(&observed), (NotProgrammed::NoResources, message));
+    }
+
+    #[test]
+    fn a_gateway_is_programmed_although_one_more_pod_cannot_serve_and_says_so() {
+        let pods = [("a", None), ("b", Some("cannot start: no such image".to_owned()))];
+        let observed = ObservedGateway {
+            pods: pods.map(|(name, obstacle)| (name.to_owned(), obstacle)).into(),
+            ..observed(vec![instance("new")])
+        };
+        let message = "1 of 1 ready instances serve configuration new. Pod b cannot start: no such image.";
+        assert_eq!(programming_of(&observed).as_deref(), Ok(message));
+    }
+
+    #[test]
+    fn a_gateway_without_an_address_says_what_is_wrong_with_its_pods_too() {
+        let pods = [("a".to_owned(), Some("cannot be scheduled".to_owned()))];
+        let observed = ObservedGateway {
+            addresses: Vec::new(),
+            pods: pods.into(),
+            ..observed(Vec::new())
+        };
+        let message = "The Gateway has no address yet. Pod a cannot be scheduled".to_owned();
+        assert_eq!(
+            not_programmed(&observed),
+            (NotProgrammed::AddressNotAssigned, message)
         );
     }
 

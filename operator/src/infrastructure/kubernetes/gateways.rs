@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use operator_core::{
-    infra::{Cluster, GatewayInfra, SERVICE, addresses, node_ports, objects},
+    infra::{Cluster, DEPLOYMENT, GatewayInfra, SERVICE, addresses, node_ports, objects},
     object::ObjectKey,
     observed::InfrastructureFailure,
 };
@@ -14,6 +14,8 @@ use super::{
     Site,
     convergence::{Convergence, Objects},
     family::Family,
+    obstacle::refusal_of_pods,
+    pods::Pods,
 };
 use crate::{controller::Infrastructure, metrics::Metrics, observations::Observations, parts::Parts};
 
@@ -24,6 +26,7 @@ pub struct Gateways {
     authorities: watch::Receiver<String>,
     observations: Observations,
     metrics: Arc<Metrics>,
+    pods: Pods,
     convergence: Convergence,
 }
 
@@ -44,6 +47,7 @@ impl Gateways {
             authorities,
             observations,
             metrics,
+            pods: Pods::follow(parts, &site.client, &family, &site.namespaces),
             convergence: Convergence::new(parts, site, family),
         }
     }
@@ -54,6 +58,7 @@ impl Gateways {
             tokio::select! {
                 changed = wanted.changed() => if changed.is_err() { return },
                 () = self.convergence.due() => {}
+                () = self.pods.changed.notified() => {}
                 Ok(()) = self.authorities.changed() => {}
             }
             let wanted = wanted.borrow_and_update().clone();
@@ -76,15 +81,22 @@ impl Gateways {
             .collect()
     }
 
-    /// Notes where gateways can be reached, and what keeps them from running.
+    /// Notes where gateways can be reached, and what keeps them and their pods from running.
     fn observe(&self, wanted: &Infrastructure) {
         for (gateway, infra) in wanted {
             let service = self.convergence.get(gateway, SERVICE);
+            let deployment = self.convergence.get(gateway, DEPLOYMENT);
             let (addresses, failure) = self.state(gateway, infra, service.as_ref());
+            let (pods, missing_pods) = (
+                self.pods.of(gateway),
+                deployment.as_ref().and_then(refusal_of_pods),
+            );
             self.observations.note(gateway, |observed| {
                 observed.addresses = addresses;
                 observed.node_ports = service.as_ref().map(node_ports).unwrap_or_default();
                 observed.failure = failure;
+                observed.pods = pods;
+                observed.missing_pods = missing_pods;
             });
         }
         let gone = self.observations.get().gateways.into_keys();

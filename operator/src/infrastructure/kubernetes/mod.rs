@@ -4,7 +4,7 @@
 //!         Gateways, Pickers
 //! wanted ──core::infra──> what must be there ──what differs──> applied, by the leader
 //!                                            └─ what is ours and not wanted ──> deleted, by the leader
-//! what is there ──addresses of Services, pods of Deployments──> observations, by every replica
+//! what is there ──addresses of Services, Deployments, pods──> observations, by every replica
 //! ```
 //!
 //! Level-triggered: whatever changes, be it by us or by others, all of it is compared anew. A `Convergence` does that for
@@ -14,8 +14,10 @@ mod apply;
 mod convergence;
 mod family;
 mod gateways;
+mod obstacle;
 mod owned;
 mod pickers;
+mod pods;
 
 use kube::Client;
 use tokio::sync::watch;
