@@ -20,6 +20,7 @@ mod patch;
 mod picker;
 mod pod;
 mod service;
+mod template;
 mod workload;
 
 use std::{

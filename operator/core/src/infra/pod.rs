@@ -9,8 +9,9 @@ use super::{
     manifest::{restricted_container, restricted_pod, set},
     objects::{AUDIENCE, AUTHORITIES, Maker},
     patch::merge,
+    template::{Marks, pod_template},
 };
-use crate::api::{self, NginxContainer, NginxDrain, NginxPod};
+use crate::api::{self, NginxContainer, NginxDrain};
 
 /// The user that NGINX and the agent run as; the one that NGINX's own images name `nginx`.
 const USER: u32 = 101;
@@ -60,55 +61,32 @@ impl Drain {
 }
 
 impl Maker<'_> {
-    /// The template of a gateway's pods, with the patches of users. Our labels come last: without them the pods would
-    /// be nobody's.
+    /// The template of a gateway's pods, with the patches of users.
     pub(super) fn pod_template(&self, provisioning: &Provisioning) -> Value {
-        let pod = &provisioning.pod;
         let mut spec = self.pod_spec(provisioning);
         if let Some(patch) = &provisioning.container.patch {
             merge(&mut spec["containers"][0], patch);
         }
-        let labels = pod.labels.clone().unwrap_or_default();
-        let annotations = pod.annotations.clone().unwrap_or_default();
-        let mut template = json!({
-            "metadata": {"labels": self.labels(labels), "annotations": self.annotations(annotations)},
-            "spec": spec,
-        });
-        if let Some(patch) = &pod.patch {
-            merge(&mut template, patch);
-            merge(
-                &mut template["metadata"],
-                &json!({"labels": self.labels(BTreeMap::new())}),
-            );
-        }
-        template
+        let marks = Marks {
+            selector: self.selector(),
+            labels: self.labels(BTreeMap::new()),
+            annotations: self.annotations(BTreeMap::new()),
+        };
+        pod_template(spec, provisioning.pod.pod_settings(), marks)
     }
 
     fn pod_spec(&self, provisioning: &Provisioning) -> Value {
-        let NginxPod {
-            labels: _,
-            annotations: _,
-            node_selector,
-            tolerations,
-            affinity,
-            topology_spread_constraints: _,
-            priority_class_name,
-            image_pull_secrets,
-            drain,
-            patch: _,
-        } = &provisioning.pod;
-        let drain = Drain::new(drain);
+        let drain = Drain::new(&provisioning.pod.drain);
         let mut security = restricted_pod(USER);
         // Ports below 1024 without a capability: the pod has a network of its own.
         security["sysctls"] = json!([{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]);
-        let mut spec = json!({
+        json!({
             "serviceAccountName": self.name(),
             // The agent has a token of its own; nothing here talks to the API server.
             "automountServiceAccountToken": false,
             "enableServiceLinks": false,
             "terminationGracePeriodSeconds": drain.grace_period(),
             "securityContext": security,
-            "topologySpreadConstraints": self.topology_spread_constraints(&provisioning.pod),
             "containers": [self.container(provisioning, &drain)],
             "volumes": [
                 {"name": "gateway", "emptyDir": {}},
@@ -119,34 +97,7 @@ impl Maker<'_> {
                     {"configMap": {"name": self.name(), "items": [{"key": AUTHORITIES, "path": AUTHORITIES}]}},
                 ]}},
             ],
-        });
-        set(&mut spec, "nodeSelector", node_selector.as_ref());
-        set(&mut spec, "tolerations", tolerations.as_ref());
-        set(&mut spec, "affinity", affinity.as_ref());
-        set(&mut spec, "priorityClassName", priority_class_name.as_ref());
-        set(&mut spec, "imagePullSecrets", image_pull_secrets.as_ref());
-        spec
-    }
-
-    /// How pods spread. Who names no labels means the pods of this gateway, whose labels nobody should have to know.
-    fn topology_spread_constraints(&self, pod: &NginxPod) -> Vec<Value> {
-        let selector = json!({"matchLabels": self.selector()});
-        let Some(constraints) = &pod.topology_spread_constraints else {
-            return vec![json!({
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": selector,
-            })];
-        };
-        let constraints = constraints.iter().map(|constraint| {
-            let mut value = json!(constraint);
-            if constraint.label_selector.is_none() {
-                value["labelSelector"] = selector.clone();
-            }
-            value
-        });
-        constraints.collect()
+        })
     }
 
     /// NGINX and its agent. The listeners' ports are not named: a port more must not restart the pods.

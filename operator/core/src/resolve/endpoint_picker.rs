@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::pod::{self, image_pull_policy_problem};
 use crate::{
     api::{EndpointPicker, EndpointPickerImplementation, EndpointPickerSpec, InferencePool},
     infra::PickerInfra,
@@ -83,26 +84,31 @@ fn picker(
 }
 
 fn problems(key: &ObjectKey, spec: &EndpointPickerSpec) -> Vec<String> {
-    let mut problems = Vec::new();
+    let policy = image_pull_policy_problem("spec.imagePullPolicy", spec.image_pull_policy.as_ref());
+    let mut problems: Vec<String> = policy
+        .into_iter()
+        .chain(pod::problems("spec", spec.pod_settings()))
+        .collect();
     match &spec.implementation {
         Some(EndpointPickerImplementation::LlmD) if spec.image.is_none() => {
             problems.push(
-                "image is missing: llm-d's router has no default; name the image of its picker".to_owned(),
+                "spec.image is missing: llm-d's router has no default; name the image of its picker"
+                    .to_owned(),
             );
         }
         Some(EndpointPickerImplementation::Unknown(other)) => {
             problems.push(format!(
-                "implementation {other:?} is unknown; use InferenceExtension or LlmD"
+                "spec.implementation is {other:?}; it can be one of InferenceExtension, LlmD"
             ));
         }
         _ => {}
     }
     let configuration = spec.configuration.as_ref();
     if configuration.is_some_and(|configuration| !configuration.is_object()) {
-        problems.push("configuration is not an object".to_owned());
+        problems.push("spec.configuration is not an object".to_owned());
     }
     if key.name.len() > 63 {
-        problems.push("its name is longer than the 63 characters of a Service's".to_owned());
+        problems.push("metadata.name is longer than the 63 characters of a Service's".to_owned());
     }
     problems
 }
@@ -179,7 +185,7 @@ mod tests {
     #[test]
     fn llm_d_needs_an_image_and_what_runs_stays_without() {
         let picker = PICKER.replace("spec: {}", "spec: {implementation: LlmD}");
-        assert!(resolved(&picker, &[POOL]).problems[0].starts_with("image is missing"));
+        assert!(resolved(&picker, &[POOL]).problems[0].starts_with("spec.image is missing"));
         assert!(stays_as_it_is(&picker));
         assert!(!stays_as_it_is(
             &picker.replace("LlmD", "LlmD, image: 'ghcr.io/x/router:v1'")

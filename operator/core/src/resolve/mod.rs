@@ -42,6 +42,7 @@ mod name;
 pub mod namespaces;
 mod parent;
 mod picking;
+mod pod;
 mod redirect;
 pub mod route;
 mod rule;

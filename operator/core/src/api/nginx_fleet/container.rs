@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::field_by_field;
-use crate::api::string_enum::string_enum;
+use crate::api::ImagePullPolicy;
 
 /// The container of a gateway's pods: NGINX and its agent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,7 +22,7 @@ pub struct NginxContainer {
     /// image's tag.
     /// Kubernetes: <https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub image_pull_policy: Option<NginxImagePullPolicy>,
+    pub image_pull_policy: Option<ImagePullPolicy>,
 
     /// CPU and memory. NGINX has as many worker processes as the limit is CPUs, rounded up, or one for each CPU of the
     /// node if there is no limit; `nginx.workerProcesses` wins over both. Default: requests of 100m CPU and 64Mi of
@@ -34,20 +34,8 @@ pub struct NginxContainer {
     /// Merged into the container after all else but `pod.patch`, in the same way as that. Default: none.
     /// Kubernetes: <https://kubernetes.io/docs/reference/kubernetes-api/core/pod-v1/#Container>.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::any_object")]
+    #[schemars(schema_with = "crate::api::pod::any_object")]
     pub patch: Option<Value>,
-}
-
-string_enum! {
-    /// When a node looks for a newer image.
-    pub enum NginxImagePullPolicy {
-        /// Whenever a pod starts.
-        Always = "Always",
-        /// When it has none.
-        IfNotPresent = "IfNotPresent",
-        /// Never: somebody puts it there.
-        Never = "Never",
-    }
 }
 
 field_by_field!(NginxContainer {

@@ -12,7 +12,7 @@ mod workload;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{container::*, network_policy::*, pod::*, proxy::*, service::*, settings::*, workload::*};
@@ -127,11 +127,6 @@ field_by_field!(NginxFleetSpec {
     service,
     network_policy
 });
-
-/// The schema of a patch, which is checked against what it is merged into.
-fn any_object(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
-}
 
 /// What the operator says of the settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

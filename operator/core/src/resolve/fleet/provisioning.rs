@@ -4,11 +4,12 @@ use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::r
 
 use crate::{
     api::{
-        NginxAutoscaling, NginxContainer, NginxDisruptionBudget, NginxDrain, NginxFleetSpec,
-        NginxImagePullPolicy, NginxIpFamily, NginxIpFamilyPolicy, NginxPod, NginxService, NginxServiceType,
-        NginxTrafficPolicy, NginxWorkload, NginxWorkloadKind,
+        NginxAutoscaling, NginxContainer, NginxDisruptionBudget, NginxDrain, NginxFleetSpec, NginxIpFamily,
+        NginxIpFamilyPolicy, NginxPod, NginxService, NginxServiceType, NginxTrafficPolicy, NginxWorkload,
+        NginxWorkloadKind,
     },
-    infra::{Provisioning, container_patch_problems, pod_patch_problems},
+    infra::{Provisioning, container_patch_problems},
+    resolve::pod::{self, image_pull_policy_problem, unknown},
 };
 
 /// How gateways run with these settings, which are all that apply to them; what is wrong with them as a whole otherwise.
@@ -86,7 +87,7 @@ fn autoscaling_problem(autoscaling: &NginxAutoscaling) -> Option<String> {
 
 fn workload_problems(workload: &NginxWorkload) -> Vec<String> {
     let kind = workload.kind.as_ref();
-    let kind = unknown("workload.kind", kind, NginxWorkloadKind::KNOWN, |kind| {
+    let kind = unknown("spec.workload.kind", kind, NginxWorkloadKind::KNOWN, |kind| {
         matches!(kind, NginxWorkloadKind::Unknown(_))
     });
     let replicas = workload.replicas.filter(|replicas| *replicas < 0);
@@ -116,20 +117,14 @@ fn pod_problems(pod: &NginxPod) -> Vec<String> {
             written = written.0
         ))
     });
-    let patch = pod.patch.iter().flat_map(pod_patch_problems);
     wrong
-        .chain(patch.map(|problem| format!("spec.pod.patch{problem}")))
+        .chain(pod::problems("spec.pod", pod.pod_settings()))
         .collect()
 }
 
 fn container_problems(container: &NginxContainer) -> Vec<String> {
     let policy = container.image_pull_policy.as_ref();
-    let policy = unknown(
-        "container.imagePullPolicy",
-        policy,
-        NginxImagePullPolicy::KNOWN,
-        |policy| matches!(policy, NginxImagePullPolicy::Unknown(_)),
-    );
+    let policy = image_pull_policy_problem("spec.container.imagePullPolicy", policy);
     let patch = container.patch.iter().flat_map(container_patch_problems);
     policy
         .into_iter()
@@ -139,19 +134,19 @@ fn container_problems(container: &NginxContainer) -> Vec<String> {
 
 fn service_problems(service: &NginxService) -> Vec<String> {
     let type_ = unknown(
-        "service.type",
+        "spec.service.type",
         service.type_.as_ref(),
         NginxServiceType::KNOWN,
         |type_| matches!(type_, NginxServiceType::Unknown(_)),
     );
     let traffic = unknown(
-        "service.externalTrafficPolicy",
+        "spec.service.externalTrafficPolicy",
         service.external_traffic_policy.as_ref(),
         NginxTrafficPolicy::KNOWN,
         |policy| matches!(policy, NginxTrafficPolicy::Unknown(_)),
     );
     let policy = unknown(
-        "service.ipFamilyPolicy",
+        "spec.service.ipFamilyPolicy",
         service.ip_family_policy.as_ref(),
         NginxIpFamilyPolicy::KNOWN,
         |policy| matches!(policy, NginxIpFamilyPolicy::Unknown(_)),
@@ -159,7 +154,7 @@ fn service_problems(service: &NginxService) -> Vec<String> {
     let families = service.ip_families.iter().flatten();
     let families = families.filter_map(|family| {
         unknown(
-            "service.ipFamilies",
+            "spec.service.ipFamilies",
             Some(family),
             NginxIpFamily::KNOWN,
             |family| matches!(family, NginxIpFamily::Unknown(_)),
@@ -172,23 +167,10 @@ fn service_problems(service: &NginxService) -> Vec<String> {
         .collect()
 }
 
-/// What is wrong with a field whose value is none of the known ones.
-fn unknown<T: std::fmt::Display>(
-    field: &str,
-    value: Option<&T>,
-    known: &[&str],
-    is_unknown: impl Fn(&T) -> bool,
-) -> Option<String> {
-    let value = value.filter(|value| is_unknown(value))?;
-    let known = known.join(", ");
-    Some(format!(
-        "spec.{field} is {:?}; it can be one of {known}",
-        value.to_string()
-    ))
-}
-
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::ServiceSpec;
+
     use super::*;
 
     fn spec(yaml: &str) -> NginxFleetSpec {
