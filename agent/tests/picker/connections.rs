@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use agent::proxy::{
     picker::{ask::Failure, message::ProcessingRequest},
@@ -148,6 +148,54 @@ fn all_pods_are_asked() {
             };
             proxy.chosen(get(), script).await;
         }
+    });
+}
+
+/// A proxy and the pods of its picker, of which the first leads and is asked already.
+async fn with_leader() -> (Proxy, Picker, Picker) {
+    let mut pods = [Picker::start(), Picker::start()];
+    pods.sort_by_key(|pod| pod.address);
+    let [mut leader, mut successor] = pods;
+    let mut proxy = Proxy::new(&[], None);
+    proxy.picker = picker(&[successor.address, leader.address], None);
+    Arc::make_mut(&mut proxy.picker.message).one_leads = true;
+    proxy.pickers.put([&proxy.picker], &proxy.settings);
+    // The other one is asked until the leader is connected.
+    let mut leads = false;
+    while !leads {
+        let script = async {
+            let mut call = tokio::select! {
+                call = leader.call() => { leads = true; call }
+                call = successor.call() => call,
+            };
+            call.choose().await;
+        };
+        proxy.chosen(get(), script).await;
+    }
+    (proxy, leader, successor)
+}
+
+#[test]
+fn a_pod_that_leads_is_asked_about_everything() {
+    run(async {
+        let (proxy, mut leader, _successor) = with_leader().await;
+        for _ in 0..8 {
+            is_asked(&proxy, &mut leader).await;
+        }
+    });
+}
+
+#[test]
+fn what_a_leader_did_not_answer_the_next_pod_is_asked() {
+    run(async {
+        let (proxy, mut leader, mut successor) = with_leader().await;
+        let script = async {
+            let _unanswered = leader.call().await;
+            leader.kill();
+            successor.call().await.choose().await;
+        };
+        proxy.chosen(get(), script).await;
+        is_asked(&proxy, &mut successor).await;
     });
 }
 

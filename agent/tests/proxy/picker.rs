@@ -154,6 +154,7 @@ pub fn with_picker(endpoints: &[SocketAddr], picker: SocketAddr, fail_open: bool
             endpoints: "picker".to_owned(),
             tls: None,
             fail_open,
+            one_leads: false,
         }),
         ..Leg::default()
     };

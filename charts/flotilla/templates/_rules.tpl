@@ -105,12 +105,6 @@
 - apiGroups: [inference.networking.x-k8s.io, llm-d.ai]
   resources: [inferenceobjectives, inferencemodelrewrites]
   verbs: [get, list, watch]
-- apiGroups: [coordination.k8s.io]
-  resources: [leases]
-  verbs: [get, list, watch, create, update, patch, delete]
-- apiGroups: [""]
-  resources: [events]
-  verbs: [create, patch]
 {{- end }}
 {{- end }}
 

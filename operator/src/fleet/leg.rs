@@ -130,11 +130,13 @@ fn to_picker(picker: &config::Picker, certificates: &BTreeMap<String, Pem>) -> P
         upstream,
         tls,
         fail_open,
+        one_leads,
     } = picker;
     Picker {
         endpoints: Upstream::domain(*upstream),
         tls: tls.as_ref().map(|tls| to_tls(tls, certificates)),
         fail_open: *fail_open,
+        one_leads: *one_leads,
     }
 }
 

@@ -79,19 +79,21 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Target {
     tls: Option<tls::Client>,
+    /// Whether the pod with the lowest address is asked as long as it can be reached, and not all in turn.
+    one_leads: bool,
     /// What every call begins with.
     request: Request<()>,
     connect_timeout: Cell<Duration>,
 }
 
 impl Target {
-    /// A picker of a name that is said in calls, with TLS or in plain text.
+    /// A picker of a name that is said in calls, with TLS or in plain text, of whose pods one leads or all do the same.
     ///
     /// # Panics
     ///
     /// When the name is none that a URI can hold.
     #[must_use]
-    pub fn new(tls: Option<tls::Client>, authority: &Authority) -> Self {
+    pub fn new(tls: Option<tls::Client>, authority: &Authority, one_leads: bool) -> Self {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let request = Request::post(format!("{scheme}://{authority}{METHOD}"))
             .version(Version::HTTP_2)
@@ -101,6 +103,7 @@ impl Target {
             .expect("an authority and a path make a URI");
         Self {
             tls,
+            one_leads,
             request,
             connect_timeout: Cell::default(),
         }
@@ -194,8 +197,12 @@ struct Connection {
     in_flight: Rc<Cell<usize>>,
 }
 
-/// Which connection a call is on, to ask for another one.
-pub type Tried = Rc<Cell<usize>>;
+/// Where a call was tried, to ask for another connection, and rather to another pod.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    pod: SocketAddr,
+    connection: Rc<Cell<usize>>,
+}
 
 impl Connections {
     /// Connects to these pods, to each within some time.
@@ -241,7 +248,8 @@ impl Connections {
         refused.collect()
     }
 
-    /// Begins a call on the connection with the fewest, but not on one that was tried already unless there is no other.
+    /// Begins a call on the connection with the fewest, to the pod that leads if one does; but not on a connection that
+    /// was tried already, nor to its pod, unless there is no other.
     ///
     /// Waits only where no connection was tried yet, and where pods allow no further call on those that are there.
     pub async fn call(&self, tried: Option<&Tried>) -> Result<(Call, Tried), Error> {
@@ -251,7 +259,13 @@ impl Connections {
             match self.least_loaded(tried) {
                 Some(found) if !self.awaits_another(&found) => {
                     match found.connection.begin(&self.target).await {
-                        Ok(call) => return Ok((call, found.connection.in_flight)),
+                        Ok(call) => {
+                            let tried = Tried {
+                                pod: found.address,
+                                connection: found.connection.in_flight,
+                            };
+                            return Ok((call, tried));
+                        }
                         Err(error) => {
                             debug!(%error, "connection to a picker takes no more calls");
                             found.place.lose();
@@ -278,9 +292,13 @@ impl Connections {
             .enumerate()
             .filter_map(|(number, (address, place))| match &*place.state.borrow() {
                 State::Connected(connection) => {
-                    let is_tried = tried.is_some_and(|tried| Rc::ptr_eq(tried, &connection.in_flight));
+                    let is_tried =
+                        tried.is_some_and(|tried| Rc::ptr_eq(&tried.connection, &connection.in_flight));
+                    let is_of_tried = tried.is_some_and(|tried| tried.pod == address);
+                    let rank = self.target.one_leads.then_some(address);
                     let turn = number.wrapping_add(turn) % count;
-                    let order = (connection.is_full(), is_tried, connection.in_flight.get(), turn);
+                    let load = (rank, connection.in_flight.get(), turn);
+                    let order = (connection.is_full(), is_tried, is_of_tried, load);
                     Some((order, address, place))
                 }
                 State::Connecting | State::Unreachable { .. } => None,

@@ -59,6 +59,7 @@ pub struct Pickers {
 #[derive(Debug)]
 struct Known {
     tls: Option<fleet::Tls>,
+    one_leads: bool,
     connections: Rc<Connections>,
 }
 
@@ -72,26 +73,28 @@ impl Pickers {
                 endpoints,
                 tls,
                 fail_open: _,
+                one_leads,
             } = &*picker.message;
             let same = after.entry(endpoints.clone()).or_default();
-            if same.iter().any(|known| known.tls == *tls) {
+            if same.iter().any(|known| known.is_for(&picker.message)) {
                 continue;
             }
             let pods: BTreeSet<SocketAddr> =
                 picker.endpoints.iter().map(|endpoint| endpoint.address).collect();
             let mut earlier = before.get_mut(endpoints).into_iter().flatten();
-            let connections = match earlier.find(|known| known.tls == *tls) {
+            let connections = match earlier.find(|known| known.is_for(&picker.message)) {
                 Some(known) => {
                     known.connections.put(&pods, settings.picker_connect_timeout);
                     Rc::clone(&known.connections)
                 }
-                None => match target(tls.as_ref(), endpoints) {
+                None => match target(&picker.message) {
                     Some(target) => Rc::new(Connections::new(target, &pods, settings.picker_connect_timeout)),
                     None => continue,
                 },
             };
             same.push(Known {
                 tls: tls.clone(),
+                one_leads: *one_leads,
                 connections,
             });
         }
@@ -102,7 +105,7 @@ impl Pickers {
     pub fn refusals(&self) -> Vec<fleet::PickerRefusal> {
         let known = self.known.borrow();
         let refused = known.iter().flat_map(|(endpoints, known)| {
-            known.iter().flat_map(move |Known { tls, connections }| {
+            known.iter().flat_map(move |Known { tls, connections, .. }| {
                 let refused = connections.refused().into_iter();
                 refused.map(move |Refused { address, reason }| fleet::PickerRefusal {
                     endpoints: endpoints.clone(),
@@ -120,14 +123,23 @@ impl Pickers {
     pub fn connections(&self, picker: &table::Picker) -> Option<Rc<Connections>> {
         let known = self.known.borrow();
         let same = known.get(&picker.message.endpoints)?;
-        let known = same.iter().find(|known| known.tls == picker.message.tls)?;
+        let known = same.iter().find(|known| known.is_for(&picker.message))?;
         Some(Rc::clone(&known.connections))
     }
 }
 
-fn target(tls: Option<&fleet::Tls>, endpoints: &str) -> Option<Target> {
+impl Known {
+    /// Whether a picker with these endpoints is asked in this way.
+    fn is_for(&self, picker: &fleet::Picker) -> bool {
+        self.tls == picker.tls && self.one_leads == picker.one_leads
+    }
+}
+
+fn target(picker: &fleet::Picker) -> Option<Target> {
+    let endpoints = &picker.endpoints;
+    let tls = picker.tls.as_ref();
     let name = tls.map_or(endpoints, |tls| &tls.server_name);
-    let authority = Authority::try_from(name).unwrap_or_else(|_| Authority::from_static("picker"));
+    let authority = Authority::try_from(name.as_str()).unwrap_or_else(|_| Authority::from_static("picker"));
     let client = tls
         .map(|tls| tls::Client::new(tls, &[b"h2"]))
         .transpose()
@@ -139,5 +151,5 @@ fn target(tls: Option<&fleet::Tls>, endpoints: &str) -> Option<Target> {
                 "cannot use the picker's TLS"
             );
         });
-    Some(Target::new(client.ok()?, &authority))
+    Some(Target::new(client.ok()?, &authority, picker.one_leads))
 }

@@ -115,6 +115,7 @@ pub fn picker(addresses: &[SocketAddr], tls: Option<fleet::Tls>) -> table::Picke
             endpoints: "picker".to_owned(),
             tls,
             fail_open: false,
+            one_leads: false,
         }),
         endpoints: addresses
             .iter()

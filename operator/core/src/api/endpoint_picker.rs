@@ -72,9 +72,8 @@ with_pod_settings! {
         #[schemars(schema_with = "super::pod::any_object")]
         pub configuration: Option<Value>,
 
-        /// Number of pods. With more than one they elect a leader, which alone picks; the others stand by. A change of
-        /// configuration or image goes unnoticed by clients with one pod, while with more of them there is no picker until
-        /// a new leader is elected. Default: 1.
+        /// Number of pods. Of more than one, gateways ask the one with the lowest address about all requests, so that it
+        /// knows of all; the others stand by and are asked as soon as it does not answer. Default: 1.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(min = 0, max = 16))]
         pub replicas: Option<i32>,

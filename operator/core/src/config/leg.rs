@@ -58,6 +58,8 @@ pub struct Picker {
     pub tls: Option<BackendTls>,
     /// Whether the proxy chooses while the picker fails, instead of answering 503.
     pub fail_open: bool,
+    /// Whether one of its endpoints is asked about all requests while the others stand by.
+    pub one_leads: bool,
 }
 
 /// TLS with a server.

@@ -77,6 +77,8 @@ impl Pickers<'_> {
             },
             tls,
             fail_open: *reference.failure_mode() == EndpointPickerFailureMode::FailOpen,
+            // Those of others may be made to share the requests.
+            one_leads: self.ours.contains_key(&key),
         };
         match self.reach(pool, &key, reference) {
             Ok((port, tls)) => (by_picker(port, tls), None),
@@ -227,6 +229,7 @@ mod tests {
                 upstream: Upstream::Service { port, .. },
                 tls,
                 fail_open,
+                ..
             } => (*port, tls.is_some(), *fail_open),
             other => panic!("{other:?} is no picker"),
         }

@@ -182,6 +182,8 @@ pub enum Picking {
         tls: Option<Arc<BackendTls>>,
         /// Whether the gateway chooses while the picker fails.
         fail_open: bool,
+        /// Whether one of the picker's endpoints is asked about all requests while the others stand by.
+        one_leads: bool,
     },
 }
 

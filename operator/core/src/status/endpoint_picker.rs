@@ -80,7 +80,7 @@ fn available(picker: &Picker, observed: Option<&ObservedPicker>) -> Wanted {
         }) => {
             let mut message = format!("{ready} of {wanted} pods pick.");
             if *wanted > 1 {
-                message.push_str(" One leads and picks, the others stand by.");
+                message.push_str(" Gateways ask one of them, the others stand by.");
             }
             if let Some(failure) = failure {
                 let _ = write!(message, " {failure}.");

@@ -27,6 +27,7 @@ pub(super) fn picker_refusal(
         upstream,
         tls: Some(tls),
         fail_open,
+        one_leads: _,
     } = &pool.picking
     else {
         return None;

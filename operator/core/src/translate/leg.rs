@@ -73,6 +73,7 @@ fn picker(tables: &mut Tables, picking: &Picking) -> Option<Picker> {
         upstream,
         tls,
         fail_open,
+        one_leads,
     } = picking
     else {
         return None;
@@ -81,6 +82,7 @@ fn picker(tables: &mut Tables, picking: &Picking) -> Option<Picker> {
         upstream: tables.upstream(upstream),
         tls: tls.as_deref().cloned(),
         fail_open: *fail_open,
+        one_leads: *one_leads,
     })
 }
 

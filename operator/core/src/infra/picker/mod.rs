@@ -116,7 +116,7 @@ pub fn picker_objects(
     ]
 }
 
-/// What a picker reads and, to elect a leader, writes in its namespace.
+/// What a picker reads in its namespace.
 fn rules() -> Value {
     json!([
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
@@ -126,12 +126,6 @@ fn rules() -> Value {
             "resources": ["inferenceobjectives", "inferencemodelrewrites"],
             "verbs": ["get", "list", "watch"],
         },
-        {
-            "apiGroups": ["coordination.k8s.io"],
-            "resources": ["leases"],
-            "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"],
-        },
-        {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
     ])
 }
 
@@ -164,15 +158,10 @@ impl Maker<'_> {
         self.object(SERVICE, json!({"spec": spec}))
     }
 
-    /// How many pods may be missing while nodes are drained. Of those that elect a leader only that one is ready, and it
-    /// may go: another one takes over.
+    /// How many pods may be missing while nodes are drained. One that is alone goes as well: another one is made
+    /// meanwhile.
     fn disruption_budget(&self) -> Object {
-        let unavailable = if self.replicas() > 1 {
-            json!("100%")
-        } else {
-            json!(1)
-        };
-        let spec = json!({"maxUnavailable": unavailable, "selector": {"matchLabels": self.selector()}});
+        let spec = json!({"maxUnavailable": 1, "selector": {"matchLabels": self.selector()}});
         self.object(DISRUPTION_BUDGET, json!({"spec": spec}))
     }
 
@@ -275,14 +264,25 @@ mod tests {
     }
 
     #[test]
-    fn several_pods_elect_a_leader() {
-        let elects = |spec: Value| {
-            let container = container(spec);
-            let args = container["args"].as_array().expect("arguments");
-            args.contains(&json!("--ha-enable-leader-election"))
-        };
-        assert!(!elects(json!({})));
-        assert!(elects(json!({"replicas": 2})));
+    fn settings_of_all_pods_are_those_of_pickers_too() {
+        let objects = objects_of(json!({
+            "labels": {"team": "ai", "flotilla.dev/endpoint-picker": "another"},
+            "annotations": {"sidecar": "none"},
+            "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+            "patch": {"spec": {"containers": [{"name": "picker", "workingDir": "/tmp"}]}},
+        }));
+        let template = &objects[6]["spec"]["template"];
+        typed::<Deployment>(&objects[6]);
+        assert_eq!(template["metadata"]["labels"]["team"], "ai");
+        assert_eq!(template["metadata"]["labels"][PICKER_LABEL], "llm-picker");
+        assert_eq!(template["metadata"]["annotations"]["sidecar"], "none");
+        let spread = &template["spec"]["topologySpreadConstraints"][0];
+        assert_eq!(spread["labelSelector"]["matchLabels"][PICKER_LABEL], "llm-picker");
+        let container = &template["spec"]["containers"][0];
+        assert_eq!(
+            (&container["workingDir"], &container["name"]),
+            (&json!("/tmp"), &json!("picker"))
+        );
     }
 
     #[test]
@@ -299,13 +299,6 @@ mod tests {
         let with = objects_of(json!({"nodeSelector": {"gpu": "none"}}));
         let without = objects_of(json!({}));
         assert!(!covers(&with[6], &without[6]));
-    }
-
-    #[test]
-    fn nodes_can_be_drained_of_pods_of_which_one_is_ready() {
-        let budget = |spec: Value| objects_of(spec)[7]["spec"]["maxUnavailable"].clone();
-        assert_eq!(budget(json!({})), 1);
-        assert_eq!(budget(json!({"replicas": 3})), "100%");
     }
 
     #[test]

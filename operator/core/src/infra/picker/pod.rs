@@ -1,5 +1,7 @@
 //! The pods of an endpoint picker.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{GRPC_PORT, METRICS_PORT, Maker, picker_image};
@@ -9,6 +11,7 @@ use crate::{
         Object,
         kind::DEPLOYMENT,
         manifest::{restricted_container, restricted_pod, set},
+        template::{Marks, pod_template},
     },
     syntax::digest,
 };
@@ -28,39 +31,27 @@ const GRACE_PERIOD: u32 = 140;
 
 impl Maker<'_> {
     pub(super) fn deployment(&self, configuration: &str) -> Object {
-        let replicas = self.replicas();
-        let rolling = if replicas > 1 {
-            // Who stands by is not ready: to wait for that would be to wait for ever.
-            json!({"maxUnavailable": "100%", "maxSurge": 0})
-        } else {
-            json!({"maxUnavailable": 0, "maxSurge": 1})
+        let marks = Marks {
+            selector: self.selector(),
+            labels: self.labels(),
+            // It reads its configuration at its start.
+            annotations: BTreeMap::from([(
+                "flotilla.dev/configuration".to_owned(),
+                digest([configuration.as_bytes()]),
+            )]),
         };
         let spec = json!({
-            "replicas": replicas,
+            "replicas": self.infra.spec.replicas.unwrap_or(1),
             "selector": {"matchLabels": self.selector()},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": rolling},
-            "template": {
-                "metadata": {
-                    "labels": self.labels(),
-                    // It reads its configuration at its start.
-                    "annotations": {"flotilla.dev/configuration": digest([configuration.as_bytes()])},
-                },
-                "spec": self.pod(),
-            },
+            // A pod goes only when another one picks.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": pod_template(self.pod(), self.infra.spec.pod_settings(), marks),
         });
         self.object(DEPLOYMENT, json!({"spec": spec}))
     }
 
     fn pod(&self) -> Value {
-        let EndpointPickerSpec {
-            image_pull_secrets,
-            node_selector,
-            tolerations,
-            affinity,
-            priority_class_name,
-            ..
-        } = &self.infra.spec;
-        let mut spec = json!({
+        json!({
             "serviceAccountName": self.picker.name,
             "automountServiceAccountToken": true,
             "enableServiceLinks": false,
@@ -71,13 +62,7 @@ impl Maker<'_> {
                 {"name": "configuration", "configMap": {"name": self.picker.name}},
                 {"name": "certificate", "secret": {"secretName": self.picker.name}},
             ],
-        });
-        set(&mut spec, "imagePullSecrets", image_pull_secrets.as_ref());
-        set(&mut spec, "nodeSelector", node_selector.as_ref());
-        set(&mut spec, "tolerations", tolerations.as_ref());
-        set(&mut spec, "affinity", affinity.as_ref());
-        set(&mut spec, "priorityClassName", priority_class_name.as_ref());
-        spec
+        })
     }
 
     fn container(&self) -> Value {
@@ -112,6 +97,8 @@ impl Maker<'_> {
             "readinessProbe": readiness,
             "livenessProbe": liveness,
             "lifecycle": {"preStop": {"sleep": {"seconds": NOTICE}}},
+            // It says why it cannot start in the last line of its log.
+            "terminationMessagePolicy": "FallbackToLogsOnError",
             "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}},
             "securityContext": restricted_container(),
             "volumeMounts": [
@@ -124,9 +111,10 @@ impl Maker<'_> {
         container
     }
 
-    /// Arguments that both implementations know.
+    /// Arguments that both implementations know. None of them has pickers elect a leader: gateways agree on one without,
+    /// and the others can take over at once, as each is ready.
     fn args(&self) -> Vec<String> {
-        let mut args = vec![
+        let args = [
             format!("--pool-name={}", self.infra.pool),
             format!("--pool-namespace={}", self.picker.namespace),
             "--config-file=/etc/picker/config.yaml".to_owned(),
@@ -139,14 +127,8 @@ impl Maker<'_> {
             "--cert-path=/etc/picker-certificate".to_owned(),
             "--enable-cert-reload=true".to_owned(),
         ];
-        if self.replicas() > 1 {
-            args.push("--ha-enable-leader-election".to_owned());
-        }
-        args.extend(self.infra.spec.extra_args.iter().flatten().cloned());
-        args
-    }
-
-    pub(super) fn replicas(&self) -> i32 {
-        self.infra.spec.replicas.unwrap_or(1)
+        args.into_iter()
+            .chain(self.infra.spec.extra_args.iter().flatten().cloned())
+            .collect()
     }
 }

@@ -209,6 +209,7 @@ fn leg(config: &mut Config, upstream: Id, fail_open: bool) -> Id {
             upstream,
             tls: None,
             fail_open,
+            one_leads: false,
         }),
     };
     let id = Id::of(&leg);
