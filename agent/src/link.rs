@@ -86,9 +86,9 @@ impl Link {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
         let mut is_known = false;
         loop {
-            let mut was_connected = false;
-            let ended = self.connection(&mut was_connected).await;
-            if was_connected {
+            let mut was_of_use = false;
+            let ended = self.connection(&mut was_of_use).await;
+            if was_of_use {
                 backoff.reset();
                 is_known = false;
             }
@@ -96,9 +96,9 @@ impl Link {
             if let Err(error) = ended {
                 let reason = causes::sentence(&error);
                 if is_known {
-                    debug!(reason, "no operator");
+                    debug!(reason, "not connected to the operator");
                 } else {
-                    warn!(reason, "no operator");
+                    warn!(reason, "not connected to the operator");
                 }
                 is_known = true;
             }
@@ -107,7 +107,10 @@ impl Link {
     }
 
     /// One connection, from its beginning to its end.
-    async fn connection(&self, was_connected: &mut bool) -> Result<(), Error> {
+    ///
+    /// It was of use when something that came could be taken: an agent that can take nothing must not ask the operator,
+    /// who reviews its token each time, again and again without a pause.
+    async fn connection(&self, was_of_use: &mut bool) -> Result<(), Error> {
         let channel = self.endpoint()?.connect().await.map_err(Error::Connect)?;
         let mut client = FleetClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
         // The stream begins with the newest report and skips those that are outdated before they are sent.
@@ -119,8 +122,8 @@ impl Link {
         let mut stream = client.follow(request).await.map_err(ended)?.into_inner();
         info!("connected to the operator");
         while let Some(wanted) = stream.message().await.map_err(ended)? {
-            *was_connected = true;
             self.take(wanted)?;
+            *was_of_use = true;
         }
         Ok(())
     }

@@ -82,19 +82,23 @@ impl InEffect {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.take_up(data);
         self.answer(&state);
+        self.report(&state);
         Ok(())
     }
 
     /// Puts newer data into effect.
+    ///
+    /// Endpoints and legs first, which need no file: a full disk must not send requests to pods that are gone.
     pub fn put(&self, data: fleet::Data) -> Result<(), Error> {
-        for file in &data.certificates {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.take_up(data);
+        self.answer(&state);
+        for file in &state.newest.certificates {
             let path = RelativePath::new(&file.path)?;
             files::replace(&path.below(&self.prefix.certificates()), &file.content)?;
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.take_up(data);
         self.store(&state)?;
-        self.answer(&state);
+        self.report(&state);
         Ok(())
     }
 
@@ -144,6 +148,10 @@ impl InEffect {
             warn!(problem, "endpoint left out");
         }
         self.dns.answer_from(table);
+    }
+
+    /// Says that all of the newest data is in effect.
+    fn report(&self, state: &State) {
         self.report.send_if_modified(|report| {
             let is_new = report.data != state.newest.version;
             report.data.clone_from(&state.newest.version);
@@ -254,6 +262,23 @@ mod tests {
             content: Vec::new(),
         });
         assert!(setting.agent().put(outside).is_err());
+    }
+
+    #[test]
+    fn endpoints_change_where_nothing_can_be_written() {
+        let setting = Setting::new();
+        let in_effect = setting.agent();
+        let for_proxy = in_effect.for_proxy();
+        in_effect.put(legs("1", &["shop"])).unwrap();
+        // Not even root can put a file in the place of a folder.
+        files::remove(&setting.prefix.data()).unwrap();
+        fs::create_dir(setting.prefix.data()).unwrap();
+        assert!(in_effect.put(legs("2", &["blog"])).is_err());
+        assert_eq!(leg_names(&for_proxy.borrow()), ["leg-blog", "leg-shop"]);
+        assert_eq!(setting.report.borrow().data, "1", "not all of it is in effect");
+        fs::remove_dir(setting.prefix.data()).unwrap();
+        in_effect.put(legs("2", &["blog"])).unwrap();
+        assert_eq!(setting.report.borrow().data, "2");
     }
 
     fn legs(version: &str, names: &[&str]) -> fleet::Data {

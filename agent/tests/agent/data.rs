@@ -1,6 +1,10 @@
 //! What takes effect without a reload.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    fs,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use proto::fleet::{Data, File};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -8,7 +12,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName},
 };
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use crate::setting::{Agent, Backend, Load, config, data, endpoints, eventually, free_address, get, nginx};
@@ -45,6 +49,48 @@ async fn endpoints_come_and_go_without_a_reload_or_a_failed_request() {
         operator.report("d3", |report| report.data == "d3").await.reloads,
         0
     );
+}
+
+#[tokio::test]
+async fn endpoints_change_while_nothing_can_be_written() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, agent) = Agent::start(&nginx);
+    let address = free_address();
+    let (old, new) = (Backend::start("old").await, Backend::start("new").await);
+    operator.want(config("1a", address, ""), data("d1", &[old.address]));
+    operator.served("1a").await;
+
+    // Not even root can put a file in the place of a folder.
+    let stored = agent.prefix().join("data.binpb");
+    fs::remove_file(&stored).unwrap();
+    fs::create_dir(&stored).unwrap();
+    operator.want_data(data("d2", &[new.address]));
+    eventually("traffic to the new endpoint", async || {
+        get(address, "/").await.unwrap().1 == "new"
+    })
+    .await;
+    fs::remove_dir(&stored).unwrap();
+    operator.report("d2", |report| report.data == "d2").await;
+}
+
+#[tokio::test]
+async fn endpoints_of_ipv6_take_traffic() {
+    let Some(nginx) = nginx() else { return };
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_err() {
+        println!("skipped: this machine has no IPv6");
+        return;
+    }
+    let (mut operator, _agent) = Agent::start(&nginx);
+    let address = free_address();
+    let six = Backend::start_on("six", (Ipv6Addr::LOCALHOST, 0).into()).await;
+    let four = Backend::start_on("four", (Ipv4Addr::LOCALHOST, six.address.port()).into()).await;
+    operator.want(config("1a", address, ""), data("d1", &[six.address]));
+    operator.served("1a").await;
+    assert_eq!(get(address, "/").await.unwrap().1, "six");
+    operator.want_data(data("d2", &[six.address, four.address]));
+    for name in ["six", "four"] {
+        eventually(name, async || get(address, "/").await.unwrap().1 == name).await;
+    }
 }
 
 #[tokio::test]
