@@ -27,7 +27,7 @@ use crate::{
     dns::{Dns, Upstream},
     files,
     generation::{self, Addition, Generations},
-    nginx::{self, Answer, Binary, Master, Refusal, process},
+    nginx::{self, Answer, Attention, Binary, Master, Refusal, process},
     prefix::Prefix,
     proxy_link::ProxyLink,
 };
@@ -71,6 +71,7 @@ struct Served {
 pub struct Gateway {
     parts: Parts,
     running: Option<Running>,
+    attention: Attention,
 }
 
 /// What a gateway is made of.
@@ -106,7 +107,11 @@ impl Gateway {
     /// Not yet running.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self { parts, running: None }
+        Self {
+            attention: Attention::new(&parts.prefix),
+            parts,
+            running: None,
+        }
     }
 
     /// Takes over the NGINX that runs from the prefix, if one does, without a reload.
@@ -155,9 +160,26 @@ impl Gateway {
                 Ok(()) = self.parts.wanted.changed() => backoff.reset(),
                 () = ended(self.running.as_ref()) => warn!("NGINX has ended"),
                 () = self.parts.proxy.changed() => self.report_served(),
+                () = self.attention.changed(), if served(self.running.as_ref()).is_some() => self.heed_silence(),
                 () = at_retry(retry) => {}
             }
         }
+    }
+
+    /// Nobody is sent to an NGINX that does not answer. Where it has no worker at all, because the last could not be
+    /// started, a reload starts others.
+    fn heed_silence(&mut self) {
+        if self.attention.is_answered() {
+            info!("NGINX answers again");
+        } else if process::accepting_workers(&self.parts.prefix).is_empty() {
+            error!("NGINX has no workers");
+            if let Some(running) = &mut self.running {
+                running.served = None;
+            }
+        } else {
+            error!("NGINX does not answer");
+        }
+        self.report_served();
     }
 
     /// Lets connections end, then cuts what is left after the time limit, and returns when NGINX has ended.
@@ -225,7 +247,10 @@ impl Gateway {
         }
         let mut keep = vec![config.version.as_str()];
         keep.extend(previous.as_deref());
-        generations.prune(&keep)?;
+        if let Err(error) = generations.prune(&keep) {
+            let reason = causes::sentence(&error);
+            warn!(reason, "configurations of before are left behind");
+        }
         outcome
     }
 
@@ -233,7 +258,7 @@ impl Gateway {
     async fn bring_up(&mut self, version: &str) -> Result<(), Failure> {
         let begun = Instant::now();
         let generations = self.generations();
-        let served = self.running.as_ref().and_then(|running| running.served.as_ref());
+        let served = served(self.running.as_ref());
         let reloads = match (&self.running, served) {
             (None, _) => 0,
             (Some(_), served) => served.map_or(0, |served| served.reloads) + 1,
@@ -261,6 +286,7 @@ impl Gateway {
 
         generations.switch(version)?;
         self.start_or_reload(version, reloads).await?;
+        self.attention.answered();
         generations.approve(version)?;
         if endpoints_known.await {
             process::at_rest(&self.parts.prefix).await;
@@ -386,10 +412,10 @@ impl Gateway {
     }
 
     fn report_served(&self) {
-        let served = self.running.as_ref().and_then(|running| running.served.as_ref());
+        let served = served(self.running.as_ref());
         self.parts.report.send_if_modified(|report| {
             let before = report.clone();
-            report.ready = served.is_some() && self.parts.proxy.is_ready();
+            report.ready = served.is_some() && self.attention.is_answered() && self.parts.proxy.is_ready();
             if let Some(served) = served {
                 report.config.clone_from(&served.version);
                 report.reloads = served.reloads;
@@ -402,12 +428,16 @@ impl Gateway {
     }
 
     fn served_version(&self) -> Option<&str> {
-        Some(&self.running.as_ref()?.served.as_ref()?.version)
+        Some(&served(self.running.as_ref())?.version)
     }
 
     fn generations(&self) -> Generations {
         Generations::new(&self.parts.prefix)
     }
+}
+
+fn served(running: Option<&Running>) -> Option<&Served> {
+    running?.served.as_ref()
 }
 
 /// Ends when NGINX does; never where none runs.

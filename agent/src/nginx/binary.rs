@@ -13,7 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Master, Refusal};
+use super::{Master, Refusal, process::FOREGROUND};
 use crate::prefix::Prefix;
 
 /// The oldest version that has all that is needed: `resolve`, `ssl_certificate_cache`, `keepalive_min_timeout`.
@@ -118,7 +118,7 @@ impl Binary {
     /// Ports that are busy are tried for two and a half seconds.
     pub async fn start(&self) -> Result<Master, Error> {
         self.forget_refusals();
-        let mut command = self.command("current/nginx.conf", "daemon off;");
+        let mut command = self.command("current/nginx.conf", FOREGROUND);
         let started = command.stdin(Stdio::null()).process_group(0).spawn();
         let mut process = started.map_err(|source| Error::Run {
             path: self.path.clone(),

@@ -5,12 +5,14 @@
 //! socket ([`answer`]) and from its own words ([`refusal`]), because a signal has no result.
 
 pub mod answer;
+mod attention;
 mod binary;
 pub mod process;
 pub mod refusal;
 
 pub use self::{
     answer::{Answer, Connections},
+    attention::Attention,
     binary::{Binary, Error},
     process::Master,
     refusal::Refusal,

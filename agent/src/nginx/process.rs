@@ -18,6 +18,9 @@ use crate::prefix::Prefix;
 const WORKER: &str = "nginx: worker process";
 const MASTER: &str = "nginx: master process";
 
+/// What the arguments of a master say until it has taken its title.
+pub(super) const FOREGROUND: &str = "daemon off;";
+
 /// A master process, be it our child or not: held by a descriptor, so that its number cannot come to mean another.
 #[derive(Debug)]
 pub struct Master {
@@ -119,10 +122,19 @@ pub async fn dismiss_orphans(prefix: &Prefix) {
     }
 }
 
-/// All processes of the prefix's NGINX: masters and workers, whether they accept connections or not.
+/// The workers of the prefix's NGINX that accept no more connections, and end when those they have do.
+#[must_use]
+pub fn ending_workers(prefix: &Prefix) -> Vec<Pid> {
+    processes(prefix, |title| title.starts_with(WORKER) && title != WORKER)
+}
+
+/// All processes of the prefix's NGINX: masters, those included that have only begun to start, and workers, whether they
+/// accept connections or not.
 #[must_use]
 pub fn all(prefix: &Prefix) -> Vec<Pid> {
-    processes(prefix, |title| title.starts_with("nginx: "))
+    processes(prefix, |title| {
+        title.starts_with("nginx: ") || title.contains(FOREGROUND)
+    })
 }
 
 /// Signals processes, those that are gone excepted.

@@ -1,13 +1,10 @@
 //! Configurations: taken, refused, replaced.
 
-use std::{
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt as _,
-};
+use std::fs;
 
 use tokio::net::TcpListener;
 
-use crate::setting::{Agent, Backend, Load, config, data, eventually, free_address, get, nginx};
+use crate::setting::{Agent, Backend, Load, config, data, eventually, free_address, get, nginx, script};
 
 #[tokio::test]
 async fn the_first_configuration_is_served_with_its_endpoints() {
@@ -110,14 +107,13 @@ async fn a_refused_configuration_leaves_the_last_good_one_and_names_file_and_lin
 async fn only_what_starts_nginx_or_was_refused_before_is_tested_apart() {
     let Some(nginx) = nginx() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let (program, calls) = (folder.path().join("nginx"), folder.path().join("calls"));
-    let script = format!(
-        "#!/bin/sh\necho \"$*\" >> {}\nexec {} \"$@\"\n",
+    let calls = folder.path().join("calls");
+    let noting = format!(
+        "echo \"$*\" >> {}\nexec {} \"$@\"",
         calls.display(),
         nginx.display()
     );
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, Permissions::from_mode(0o700)).unwrap();
+    let program = script(folder.path(), &noting);
     let tests = || {
         let calls = fs::read_to_string(&calls).unwrap();
         calls.lines().filter(|call| call.contains(" -t")).count()

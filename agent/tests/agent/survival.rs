@@ -122,6 +122,105 @@ async fn a_killed_worker_is_replaced_by_nginx_itself() {
 }
 
 #[tokio::test]
+async fn nothing_that_has_ended_is_left_unreaped() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, agent) = Agent::start(&nginx);
+    let address = free_address();
+    operator.want(config("1a", address, ""), data("d1", &[]));
+    operator.served("1a").await;
+    // Of init, of the supervisor, and of one after the other.
+    for process in [Agent::proxy, Agent::master, Agent::supervisor, Agent::master] {
+        let killed = process(&agent);
+        kill_process(killed.unwrap(), Signal::KILL).unwrap();
+        eventually("another process", async || {
+            process(&agent).is_some_and(|other| Some(other) != killed)
+                && get(address, "/config").await.is_ok()
+        })
+        .await;
+    }
+    eventually("nothing unreaped", async || agent.unreaped() == 0).await;
+}
+
+#[tokio::test]
+async fn an_nginx_that_does_not_answer_is_not_ready_until_it_does() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, agent) = Agent::start(&nginx);
+    operator.want(config("1a", free_address(), ""), data("d1", &[]));
+    operator.served("1a").await;
+    eventually("two workers", async || agent.workers().len() == 2).await;
+    for worker in agent.workers() {
+        kill_process(worker, Signal::STOP).unwrap();
+    }
+    operator.report("not ready", |report| !report.ready).await;
+    for worker in agent.workers() {
+        kill_process(worker, Signal::CONT).unwrap();
+    }
+    assert_eq!(operator.served("1a").await.reloads, 0);
+}
+
+#[tokio::test]
+async fn workers_that_nginx_could_not_start_are_started_by_a_reload() {
+    let Some(nginx) = nginx() else { return };
+    let (mut operator, agent) = Agent::start(&nginx);
+    let address = free_address();
+    // NGINX gives a worker up that cannot enter its folder, which is the gateway's by another name.
+    let (folder, log) = (
+        agent.folder.path().join("another-name"),
+        agent.folder.path().join("log"),
+    );
+    symlink(agent.prefix(), &folder).unwrap();
+    let mut config = config("1a", address, "");
+    let directives = format!(
+        "working_directory {};\nerror_log {};\n",
+        folder.display(),
+        log.display()
+    );
+    config.files[0].content.splice(0..0, directives.into_bytes());
+    operator.want(config, data("d1", &[]));
+    operator.served("1a").await;
+    eventually("two workers", async || agent.workers().len() == 2).await;
+
+    fs::remove_file(&folder).unwrap();
+    for worker in agent.workers() {
+        kill_process(worker, Signal::KILL).unwrap();
+    }
+    eventually("no workers", async || {
+        let log = fs::read_to_string(&log).unwrap();
+        log.matches("cannot be respawned").count() == 2
+    })
+    .await;
+    symlink(agent.prefix(), &folder).unwrap();
+    operator.report("not ready", |report| !report.ready).await;
+    assert_eq!(operator.served("1a").await.reloads, 1);
+    assert_eq!(get(address, "/config").await.unwrap().1, "1a");
+}
+
+#[tokio::test]
+async fn nothing_changes_while_there_is_no_operator() {
+    let Some(nginx) = nginx() else { return };
+    let admin = free_address();
+    let (mut operator, agent) = Agent::start_with(&nginx, &["--admin", &admin.to_string()]);
+    let (address, shop) = (free_address(), Backend::start("shop").await);
+    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
+    operator.served("1a").await;
+    let (supervisor, workers) = (agent.supervisor().unwrap(), agent.workers());
+
+    drop(operator);
+    let load = Load::start(address);
+    load.more(50).await;
+    assert_eq!(get(admin, "/readyz").await.unwrap().0, 200);
+    kill_process(supervisor, Signal::KILL).unwrap();
+    eventually("another supervisor that is ready", async || {
+        agent.supervisor().is_some_and(|other| other != supervisor)
+            && matches!(get(admin, "/readyz").await, Ok((200, _)))
+    })
+    .await;
+    load.more(50).await;
+    assert_eq!(load.failures().await, Vec::<String>::new());
+    assert_eq!(agent.workers(), workers);
+}
+
+#[tokio::test]
 async fn a_restart_without_operator_serves_last_good() {
     let Some(nginx) = nginx() else { return };
     let (mut operator, mut agent) = Agent::start_with(&nginx, &["--drain-timeout", "500ms"]);

@@ -81,6 +81,35 @@ impl Agent {
         self.processes("\0proxy\0").into_iter().next()
     }
 
+    /// A master that has no title yet.
+    pub fn starting(&self) -> Option<Pid> {
+        self.processes("daemon off;").into_iter().next()
+    }
+
+    /// Processes that have ended and that their parent, init or the supervisor, has taken no note of.
+    pub fn unreaped(&self) -> usize {
+        let parents: Vec<String> = [Some(Pid::from_child(&self.init)), self.supervisor()]
+            .into_iter()
+            .flatten()
+            .map(|pid| pid.to_string())
+            .collect();
+        let is_unreaped = |entry: &fs::DirEntry| {
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            // State and parent stand behind the name, which is in parentheses; see proc_pid_stat(5).
+            let mut fields = stat
+                .rsplit_once(") ")
+                .map(|(_, rest)| rest.split(' '))
+                .into_iter()
+                .flatten();
+            fields.next() == Some("Z")
+                && fields
+                    .next()
+                    .is_some_and(|parent| parents.iter().any(|pid| pid == parent))
+        };
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        processes.filter(is_unreaped).count()
+    }
+
     pub fn master(&self) -> Option<Pid> {
         self.processes("nginx: master process").into_iter().next()
     }

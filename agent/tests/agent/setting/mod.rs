@@ -9,8 +9,10 @@ mod operator;
 
 use std::{
     env,
+    fs::{self, Permissions},
     io::Write as _,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -58,6 +60,14 @@ fn version(path: &Path) -> Vec<u32> {
         .split('.')
         .map_while(|number| number.parse().ok())
         .collect()
+}
+
+/// An executable in a folder that does what a shell is told, in the place of NGINX.
+pub fn script(folder: &Path, lines: &str) -> PathBuf {
+    let path = folder.join("nginx");
+    fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+    path
 }
 
 /// A loopback address that nobody listens on.
