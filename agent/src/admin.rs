@@ -1,6 +1,9 @@
 //! What the agent says of itself over HTTP, to whoever keeps it running.
 
-use std::net::SocketAddr;
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use anyhow::Context as _;
 use axum::{
@@ -11,9 +14,15 @@ use axum::{
     routing::get,
 };
 use proto::fleet::Report;
+use rustix::io::Errno;
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{metrics::Figures, nginx::Connections, prefix::Prefix, proxy_link::control::Control};
+use crate::{
+    metrics::{Figures, Workers},
+    nginx::Connections,
+    prefix::Prefix,
+    proxy_link::control::Control,
+};
 
 /// What there is to say.
 #[derive(Clone, Debug)]
@@ -27,7 +36,7 @@ pub struct Admin {
 impl Admin {
     /// Answers on an address for as long as the runtime lives; fails where it cannot be listened on.
     pub async fn serve(self, address: SocketAddr) -> anyhow::Result<()> {
-        let listener = TcpListener::bind(address)
+        let listener = listen(address)
             .await
             .with_context(|| format!("cannot listen on {address}; choose another --admin"))?;
         tokio::spawn(async move { axum::serve(listener, self.router()).await });
@@ -43,6 +52,20 @@ impl Admin {
             .route("/metrics", get(metrics))
             .with_state(self)
     }
+}
+
+/// Listens on an address. `::` is every address, those of IPv4 included, also where the kernel has no IPv6.
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && has_no_ipv6(&error) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    }
+}
+
+fn has_no_ipv6(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT)
 }
 
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
@@ -61,6 +84,7 @@ async fn metrics(State(Admin { prefix, report }): State<Admin>) -> Result<impl I
     let figures = Figures {
         report,
         connections,
+        workers: Workers::count(&prefix),
         proxy,
     };
     // See <https://prometheus.io/docs/specs/om/open_metrics_spec/>.

@@ -9,7 +9,10 @@ use prometheus_client::{
 };
 use proto::fleet::Report;
 
-use crate::nginx::Connections;
+use crate::{
+    nginx::{Connections, process},
+    prefix::Prefix,
+};
 
 /// What every text ends with, see <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 const END: &str = "# EOF\n";
@@ -21,8 +24,30 @@ pub struct Figures {
     pub report: Report,
     /// None where NGINX does not count them.
     pub connections: Option<Connections>,
+    /// Worker processes of NGINX.
+    pub workers: Workers,
     /// Figures of the proxy, as a text of their own; none where it does not answer.
     pub proxy: Option<String>,
+}
+
+/// Worker processes of NGINX, by what they are at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Workers {
+    /// Those that accept connections.
+    pub accepting: usize,
+    /// Those of before a reload, whose connections have not ended yet.
+    pub ending: usize,
+}
+
+impl Workers {
+    /// Those of the NGINX that runs from a folder.
+    #[must_use]
+    pub fn count(prefix: &Prefix) -> Self {
+        Self {
+            accepting: process::accepting_workers(prefix).len(),
+            ending: process::ending_workers(prefix).len(),
+        }
+    }
 }
 
 impl Figures {
@@ -42,6 +67,7 @@ impl Figures {
         let Self {
             report,
             connections,
+            workers: Workers { accepting, ending },
             proxy,
         } = self;
         let mut registry = Registry::with_prefix("flotilla_agent");
@@ -68,7 +94,24 @@ impl Figures {
             ("nginx", report.nginx.clone()),
         ];
         registry.register("serving", "Versions of what is served", Info::new(versions));
+        registry.register(
+            "workers",
+            "Worker processes of NGINX by state; those of before a reload are ending until their connections have",
+            by_state([("accepting", *accepting as u64), ("ending", *ending as u64)]),
+        );
         if let Some(connections) = connections {
+            let Connections {
+                active,
+                reading,
+                writing,
+                waiting,
+            } = *connections;
+            let connections = [
+                ("active", active),
+                ("reading", reading),
+                ("writing", writing),
+                ("waiting", waiting),
+            ];
             registry.register(
                 "connections",
                 "Connections of NGINX by state; active are all of them",
@@ -79,20 +122,11 @@ impl Figures {
     }
 }
 
-fn by_state(connections: &Connections) -> Family<[(&'static str, &'static str); 1], Gauge> {
-    let Connections {
-        active,
-        reading,
-        writing,
-        waiting,
-    } = *connections;
+fn by_state<const STATES: usize>(
+    numbers: [(&'static str, u64); STATES],
+) -> Family<[(&'static str, &'static str); 1], Gauge> {
     let family = Family::default();
-    for (state, number) in [
-        ("active", active),
-        ("reading", reading),
-        ("writing", writing),
-        ("waiting", waiting),
-    ] {
+    for (state, number) in numbers {
         let gauge: &Gauge = &family.get_or_create(&[("state", state)]);
         gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
     }
@@ -118,6 +152,10 @@ mod tests {
                 writing: 2,
                 waiting: 3,
             }),
+            workers: Workers {
+                accepting: 2,
+                ending: 4,
+            },
             proxy: Some("flotilla_proxy_in_flight 7\n# EOF\n".to_owned()),
         };
         let text = figures.text().unwrap();
@@ -128,6 +166,7 @@ mod tests {
             "flotilla_agent_reloads_total 3",
             "flotilla_agent_serving_info{config=\"1f2e\",data=\"\",nginx=\"\"} 1",
             "flotilla_agent_connections{state=\"waiting\"} 3",
+            "flotilla_agent_workers{state=\"ending\"} 4",
             "flotilla_proxy_in_flight 7",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} in:\n{text}");
@@ -140,7 +179,7 @@ mod tests {
     fn a_proxy_that_does_not_answer_is_a_figure_too() {
         let text = Figures::default().text().unwrap();
         assert!(text.contains("flotilla_agent_proxy_answers 0\n"), "{text}");
-        assert!(!text.contains("connections"), "{text}");
+        assert!(!text.contains("flotilla_agent_connections"), "{text}");
         assert!(text.ends_with(END));
     }
 }
