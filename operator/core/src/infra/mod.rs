@@ -76,6 +76,4 @@ pub struct Provisioning {
     pub service: NginxService,
     /// Who may connect to the pods.
     pub network_policy: NginxNetworkPolicy,
-    /// Whether the pods listen on IPv6 as well as IPv4.
-    pub ipv6: bool,
 }

@@ -163,7 +163,6 @@ mod tests {
                 container: spec.container,
                 service: spec.service,
                 network_policy: spec.network_policy,
-                ipv6: false,
             }),
             ..infra()
         }

@@ -109,7 +109,6 @@ impl Maker<'_> {
             patch: _,
         } = &provisioning.container;
         let admin = admin_port(self.infra);
-        let every_address = if provisioning.ipv6 { "[::]" } else { "0.0.0.0" };
         let mut container = json!({
             "name": "gateway",
             "image": image.as_ref().unwrap_or(&self.cluster.image),
@@ -120,7 +119,8 @@ impl Maker<'_> {
                 "--operator-ca", format!("{IDENTITY}/{AUTHORITIES}"),
                 "--token-file", format!("{IDENTITY}/token"),
                 "--instance", "$(POD_NAME)",
-                "--admin", format!("{every_address}:{admin}"),
+                // Every address: where the kubelet asks depends on the pod's first, which is not known yet.
+                "--admin", format!("[::]:{admin}"),
                 "--drain-delay", argument(drain.delay),
                 "--drain-timeout", argument(drain.timeout),
             ],

@@ -5,6 +5,8 @@ mod nginx;
 mod provisioning;
 mod proxy;
 
+use k8s_openapi::api::core::v1::Service;
+
 use self::check::Check;
 use crate::{
     api::{FLOTILLA_GROUP, NginxFleet, NginxFleetSpec},
@@ -49,13 +51,14 @@ impl Written {
         }
     }
 
-    /// The settings in NGINX's own terms; whatever is absent or wrong has its default.
+    /// The settings in NGINX's own terms, beside the Service that leads to it, if there is one yet; whatever is absent or
+    /// wrong has its default.
     #[must_use]
-    pub fn settings(&self) -> Settings {
+    pub fn settings(&self, service: Option<&Service>) -> Settings {
         let mut spec = self.spec.clone();
         let workers = provisioning::worker_processes(&spec.container);
         spec.nginx.worker_processes = spec.nginx.worker_processes.or(workers);
-        spec.nginx.ipv6 = Some(provisioning::listens_on_ipv6(&spec));
+        spec.nginx.ipv6 = Some(provisioning::listens_on_ipv6(&spec, service));
         Settings {
             origins: self.origins.clone(),
             ..settings(&spec).0

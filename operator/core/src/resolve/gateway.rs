@@ -8,7 +8,7 @@ pub use super::listener_set::ListenerSet;
 use crate::{
     api::{self, FrontendTlsConfig, GatewayDefaultScope},
     config::Settings,
-    infra::GatewayInfra,
+    infra::{GatewayInfra, objects_key},
     object::ObjectKey,
     options::{Options, bound_port},
     outcome::Needs,
@@ -172,9 +172,10 @@ fn resolve_gateway(
         gateway: from,
         frontend,
     };
+    let service = lookup.snapshot.services.get(&objects_key(key));
     Gateway {
         key: key.clone(),
-        settings: written.settings(),
+        settings: written.settings(service.map(AsRef::as_ref)),
         infra,
         listeners: Listener::resolve_all(lookup, &context, &gateway.spec.listeners),
         client_certificate,
@@ -255,6 +256,18 @@ mod tests {
             high.findings.refusals[0].message,
             "Port 10080 cannot be had: it is port 10080 of the machine, as is port 80 of another listener"
         );
+    }
+
+    #[test]
+    fn the_families_of_its_service_are_those_it_listens_on() {
+        let gateway = "kind: Gateway\nmetadata: {namespace: edge, name: web}\n\
+             spec: {gatewayClassName: ours, listeners: [{name: http, port: 80, protocol: HTTP}]}";
+        let service = "kind: Service\nmetadata: {namespace: edge, name: flotilla-web}\nspec: {ipFamilies: [IPv6]}";
+        for (manifests, listens_on_ipv6) in [(&[gateway][..], false), (&[gateway, service], true)] {
+            let resolved = example::resolved(manifests);
+            let settings = &resolved.gateways[&ObjectKey::new("edge", "web")].settings;
+            assert_eq!(settings.ipv6, listens_on_ipv6);
+        }
     }
 
     #[test]

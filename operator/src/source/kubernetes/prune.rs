@@ -31,7 +31,7 @@ pub(super) fn prune<K: Resource + Any>(object: &mut K) {
     }
 }
 
-/// Type and ports are left.
+/// Type, families of addresses and ports are left.
 fn prune_service(service: &mut Service) {
     service.metadata.annotations = None;
     service.metadata.labels = None;
@@ -39,6 +39,7 @@ fn prune_service(service: &mut Service) {
     service.status = None;
     service.spec = service.spec.take().map(|spec| ServiceSpec {
         type_: spec.type_,
+        ip_families: spec.ip_families,
         ports: spec.ports,
         ..ServiceSpec::default()
     });

@@ -49,8 +49,8 @@ pub struct NginxSettings {
     #[serde(default, skip_serializing_if = "NginxRealIp::is_default")]
     pub real_ip: NginxRealIp,
 
-    /// Whether listeners accept connections over IPv6 as well as IPv4. Default: where the Service may have an address
-    /// of IPv6.
+    /// Whether listeners accept connections over IPv6 as well as IPv4. Default: where the Service has an address of
+    /// IPv6.
     /// NGINX: <https://nginx.org/en/docs/http/ngx_http_core_module.html#listen>.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<bool>,

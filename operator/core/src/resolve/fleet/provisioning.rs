@@ -1,6 +1,9 @@
 //! The part of `NginxFleet`s that says how pods and Services run, checked.
 
-use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
+use k8s_openapi::{
+    api::core::v1::{ResourceRequirements, Service},
+    apimachinery::pkg::api::resource::Quantity,
+};
 
 use crate::{
     api::{
@@ -22,7 +25,6 @@ pub(super) fn provisioning(spec: &NginxFleetSpec) -> Result<Provisioning, String
             container: spec.container.clone(),
             service: spec.service.clone(),
             network_policy: spec.network_policy.clone(),
-            ipv6: listens_on_ipv6(spec),
         }),
     }
 }
@@ -47,10 +49,18 @@ pub(super) fn worker_processes(container: &NginxContainer) -> Option<i32> {
         .map(|cpus| cpus.clamp(1, 1024))
 }
 
-/// Whether NGINX listens on IPv6 too: as it says, and by default where its Service may have such an address.
-pub(super) fn listens_on_ipv6(spec: &NginxFleetSpec) -> bool {
-    let may_have_ipv6 = spec.service.may_have_ipv6();
-    spec.nginx.ipv6.unwrap_or(may_have_ipv6)
+/// Whether NGINX listens on IPv6 too: as it says, and by default where its Service has such an address; as long as there
+/// is no Service, where it may get one.
+///
+/// The Service knows best: without a word in the settings it has what the cluster has, and `PreferDualStack` may have come
+/// to nothing, on nodes where listening would fail.
+pub(super) fn listens_on_ipv6(spec: &NginxFleetSpec, service: Option<&Service>) -> bool {
+    let families = service.and_then(|service| service.spec.as_ref()?.ip_families.as_ref());
+    let has_ipv6 = || match families {
+        Some(families) => families.iter().any(|family| family == "IPv6"),
+        None => spec.service.may_have_ipv6(),
+    };
+    spec.nginx.ipv6.unwrap_or_else(has_ipv6)
 }
 
 /// Thousandths of a CPU, written as a number, with a fraction, or with the suffix for thousandths; `None` for what
@@ -210,7 +220,37 @@ mod tests {
             ),
             ("{nginx: {ipv6: true}}", true),
         ] {
-            assert_eq!(listens_on_ipv6(&spec(yaml)), listens, "{yaml}");
+            assert_eq!(listens_on_ipv6(&spec(yaml), None), listens, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn nginx_listens_on_ipv6_where_its_service_has_such_an_address_and_not_elsewhere() {
+        let service = |families: &[&str]| Service {
+            spec: Some(ServiceSpec {
+                ip_families: Some(families.iter().map(ToString::to_string).collect()),
+                ..ServiceSpec::default()
+            }),
+            ..Service::default()
+        };
+        for (yaml, families, listens) in [
+            ("{}", &["IPv6"][..], true),
+            ("{}", &["IPv4"], false),
+            ("{service: {ipFamilyPolicy: PreferDualStack}}", &["IPv4"], false),
+            (
+                "{service: {ipFamilyPolicy: PreferDualStack}}",
+                &["IPv4", "IPv6"],
+                true,
+            ),
+            ("{nginx: {ipv6: false}}", &["IPv6"], false),
+            ("{nginx: {ipv6: true}}", &["IPv4"], true),
+        ] {
+            let service = service(families);
+            assert_eq!(
+                listens_on_ipv6(&spec(yaml), Some(&service)),
+                listens,
+                "{yaml} {families:?}"
+            );
         }
     }
 
