@@ -10,6 +10,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
 use tokio::task::spawn_local;
 
+use super::chunk::compact;
+
 /// A body that is read to its end whatever becomes of the request.
 ///
 /// What is left when it is dropped is read and thrown away until NGINX, which has the response, sends no more. A
@@ -44,7 +46,7 @@ impl Body for ClientBody {
         if !matches!(frame, Some(Ok(_))) {
             self.rest = None;
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(compact))))
     }
 
     fn is_end_stream(&self) -> bool {

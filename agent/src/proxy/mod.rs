@@ -18,6 +18,7 @@
 
 pub mod accept;
 pub mod body;
+pub mod chunk;
 pub mod client_body;
 pub mod consult;
 pub mod control;

@@ -106,10 +106,10 @@ where
 {
     let (mut head, body) = request.into_parts();
     request_id::ensure(&mut head.headers);
-    let mut body = Held::new(body);
+    let mut body = Held::new(body, settings.request_buffer);
     if !body.is_length_known() {
         // A body that turns out empty is none to pickers.
-        read(&mut body, settings).await?;
+        read(&mut body).await?;
     }
     let mut tried = None;
     let mut subset = None;
@@ -174,13 +174,13 @@ where
 }
 
 /// Reads the first of a body, or its end.
-async fn read<B>(body: &mut Held<B>, settings: &Settings) -> Result<(), Unreadable>
+async fn read<B>(body: &mut Held<B>) -> Result<(), Unreadable>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
     while body.chunks().is_empty() && !body.is_read() {
-        poll_fn(|context| body.poll_read(context, settings.request_buffer)).await?;
+        poll_fn(|context| body.poll_read(context)).await?;
     }
     Ok(())
 }
@@ -240,7 +240,7 @@ where
                 if let Poll::Ready(choice) = self.poll_picker(context) {
                     return Poll::Ready(choice.map_err(Interruption::Failed));
                 }
-                match self.poll_show(context, settings) {
+                match self.poll_show(context) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(unreadable)) => {
                         return Poll::Ready(Err(Interruption::Unreadable(unreadable)));
@@ -281,7 +281,7 @@ where
     }
 
     /// Shows the picker one chunk more, or reads one; pending when there is none or all were shown.
-    fn poll_show(&mut self, context: &mut Context<'_>, settings: &Settings) -> Poll<Result<(), Unreadable>> {
+    fn poll_show(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Unreadable>> {
         if self.is_end_shown {
             return Poll::Pending;
         }
@@ -291,7 +291,7 @@ where
             Some(chunk) => chunk.clone(),
             // The end came later than the last chunk.
             None if self.body.is_read() => Bytes::new(),
-            None => return self.body.poll_read(context, settings.request_buffer),
+            None => return self.body.poll_read(context),
         };
         self.is_end_shown = self.body.is_read() && self.shown + 1 >= chunks.len();
         self.shown += 1;

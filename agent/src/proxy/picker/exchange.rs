@@ -26,6 +26,7 @@ use super::{
     },
     violation::Violation,
 };
+use crate::proxy::chunk::Room;
 
 /// What a picker decided of a request.
 #[derive(Debug)]
@@ -52,8 +53,8 @@ pub struct Exchange {
     phase: Phase,
     request: Half,
     destination: Option<String>,
-    /// Bytes that the picker may still return for the request's body.
-    returnable: usize,
+    /// For what the picker may still return for the request's body.
+    returnable: Room,
     response: Half,
     answer: Option<http::Response<Bytes>>,
     is_gone: bool,
@@ -76,7 +77,7 @@ impl Exchange {
             phase: Phase::Request,
             request: Half::default(),
             destination: None,
-            returnable: limit,
+            returnable: Room::new(limit),
             response: Half::default(),
             answer: None,
             is_gone: false,
@@ -261,11 +262,14 @@ impl Exchange {
     /// Counts what the picker returns for the request's body, which is held until it is complete.
     fn count(&mut self, mutation: Option<&BodyMutation>) -> Result<(), Violation> {
         let returned = match mutation.and_then(|mutation| mutation.mutation.as_ref()) {
-            Some(Mutation::Body(body)) => body.len(),
-            Some(Mutation::StreamedResponse(piece)) => piece.body.len(),
-            Some(Mutation::ClearBody(_)) | None => 0,
+            Some(Mutation::Body(body)) => body,
+            Some(Mutation::StreamedResponse(piece)) => &piece.body,
+            Some(Mutation::ClearBody(_)) | None => return Ok(()),
         };
-        self.returnable = self.returnable.checked_sub(returned).ok_or(Violation::Body)?;
+        self.returnable = self
+            .returnable
+            .beside(returned.len())
+            .ok_or(Violation::Body)?;
         Ok(())
     }
 

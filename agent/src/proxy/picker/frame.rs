@@ -82,7 +82,12 @@ impl Decoder {
         }
         self.expected = 0;
         let mut frame = if is_joined {
-            self.joined.split_to(PREFIX + length).freeze()
+            let frame = self.joined.split_to(PREFIX + length).freeze();
+            if self.joined.is_empty() {
+                // A call outlives its messages, and would keep the memory of the longest.
+                self.joined = BytesMut::new();
+            }
+            frame
         } else {
             self.whole.split_to(PREFIX + length)
         };

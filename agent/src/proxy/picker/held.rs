@@ -11,10 +11,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::message::LONGEST_CHUNK;
-use crate::proxy::BoxError;
-
-/// About what a chunk takes beside its bytes: of a body that comes byte by byte, that is most.
-const COST_OF_CHUNK: usize = 64;
+use crate::proxy::{BoxError, chunk::Room};
 
 /// Why a body cannot be held.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +32,8 @@ pub struct Held<B> {
     /// Bytes of the chunks that it has not.
     length: usize,
     trailers: Option<HeaderMap>,
+    /// For more chunks.
+    room: Room,
     /// What was not read yet; none when all was.
     rest: Option<B>,
 }
@@ -48,6 +47,7 @@ impl<B> Held<B> {
             chunks,
             taken: 0,
             trailers,
+            room: Room::new(0),
             rest: None,
         }
     }
@@ -86,14 +86,15 @@ impl<B: Body<Data = Bytes> + Unpin> Held<B>
 where
     B::Error: Into<BoxError>,
 {
-    /// A body of which nothing was read yet.
+    /// A body of which nothing was read yet, and of which some bytes may be held.
     #[must_use]
-    pub fn new(body: B) -> Self {
+    pub fn new(body: B, most: usize) -> Self {
         Self {
             chunks: Vec::new(),
             taken: 0,
             length: 0,
             trailers: None,
+            room: Room::new(most),
             rest: Some(body).filter(|body| !body.is_end_stream() && body.size_hint().exact() != Some(0)),
         }
     }
@@ -106,8 +107,8 @@ where
             .is_none_or(|rest| rest.size_hint().exact().is_some())
     }
 
-    /// Reads what comes next, unless more than some bytes would be held.
-    pub fn poll_read(&mut self, context: &mut Context<'_>, most: usize) -> Poll<Result<(), Unreadable>> {
+    /// Reads what comes next, unless more would be held than may be.
+    pub fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Unreadable>> {
         let Some(rest) = &mut self.rest else {
             return Poll::Ready(Ok(()));
         };
@@ -119,15 +120,10 @@ where
         match frame.map(Frame::into_data) {
             Some(Ok(mut data)) => {
                 self.length += data.len();
-                if self.length > most {
-                    return Poll::Ready(Err(Unreadable::TooLong));
-                }
                 while !data.is_empty() {
                     let chunk = data.split_to(data.len().min(LONGEST_CHUNK));
+                    self.room = self.room.beside(chunk.len()).ok_or(Unreadable::TooLong)?;
                     self.chunks.push(chunk);
-                }
-                if self.chunks.len() * COST_OF_CHUNK > most {
-                    return Poll::Ready(Err(Unreadable::TooLong));
                 }
             }
             Some(Err(frame)) => self.trailers = frame.into_trailers().ok(),
@@ -196,9 +192,9 @@ mod tests {
     /// What comes of reading a body of that many chunks of one byte, of which so many bytes may be held.
     fn read(chunks: usize, most: usize) -> Result<usize, Unreadable> {
         let frames = (0..chunks).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"a"))));
-        let mut held = Held::new(StreamBody::new(futures::stream::iter(frames)));
+        let mut held = Held::new(StreamBody::new(futures::stream::iter(frames)), most);
         while !held.is_read() {
-            let frame = poll_fn(|context| held.poll_read(context, most));
+            let frame = poll_fn(|context| held.poll_read(context));
             frame.now_or_never().expect("nothing waits")?;
         }
         Ok(held.length())
@@ -206,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_is_held_of_a_body_that_comes_byte_by_byte_is_bounded() {
-        assert!(matches!(read(10, 10 * COST_OF_CHUNK), Ok(10)));
-        assert!(matches!(read(11, 10 * COST_OF_CHUNK), Err(Unreadable::TooLong)));
+        assert!(matches!(read(1000, 64_000), Ok(1000)));
+        assert!(matches!(read(1002, 64_000), Err(Unreadable::TooLong)));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::message::{StreamedBodyResponse, body_mutation::Mutation};
+use crate::proxy::chunk::weight;
 
 /// A body of which a picker sees every chunk.
 ///
@@ -18,11 +19,11 @@ pub struct Passage {
     course: Course,
     /// Chunks that the picker was shown and has not answered; only while it is asked.
     unanswered: VecDeque<Bytes>,
-    /// Bytes of all that is unanswered.
+    /// What all that is unanswered takes.
     waiting: usize,
     ready: VecDeque<Bytes>,
-    /// Bytes of all that is ready.
-    ready_length: usize,
+    /// What all that is ready takes.
+    ready_weight: usize,
     /// Whether the original has no more chunks.
     is_ended: bool,
     manner: Manner,
@@ -58,7 +59,7 @@ impl Passage {
     pub fn show(&mut self, chunk: Bytes) -> bool {
         match self.course {
             Course::Asked => {
-                self.waiting += chunk.len();
+                self.waiting += weight(&chunk);
                 self.unanswered.push_back(chunk);
             }
             Course::Untouched => self.pass(chunk),
@@ -120,14 +121,14 @@ impl Passage {
     /// The next bytes that may go on.
     pub fn take_ready(&mut self) -> Option<Bytes> {
         let chunk = self.ready.pop_front()?;
-        self.ready_length -= chunk.len();
+        self.ready_weight -= weight(&chunk);
         Some(chunk)
     }
 
-    /// Bytes that [`Self::take_ready`] has.
+    /// Bytes that what [`Self::take_ready`] has takes, as [`weight`] says; 0 for nothing.
     #[must_use]
     pub const fn ready(&self) -> usize {
-        self.ready_length
+        self.ready_weight
     }
 
     /// Whether nothing will follow what [`Self::take_ready`] still has.
@@ -147,7 +148,7 @@ impl Passage {
         self.course == Course::Asked && (!self.unanswered.is_empty() || is_unfinished)
     }
 
-    /// Bytes that the picker has not answered.
+    /// Bytes that what the picker has not answered takes, as [`weight`] says; 0 for nothing.
     #[must_use]
     pub const fn unanswered(&self) -> usize {
         self.waiting
@@ -188,14 +189,14 @@ impl Passage {
 
     fn pass(&mut self, chunk: Bytes) {
         if !chunk.is_empty() {
-            self.ready_length += chunk.len();
+            self.ready_weight += weight(&chunk);
             self.ready.push_back(chunk);
         }
     }
 
     fn pop(&mut self) -> Option<Bytes> {
         let chunk = self.unanswered.pop_front()?;
-        self.waiting -= chunk.len();
+        self.waiting -= weight(&chunk);
         Some(chunk)
     }
 
@@ -220,12 +221,15 @@ impl Passage {
         if !rest.is_empty() {
             return false;
         }
-        let whole: usize = self.unanswered.drain(..chunks).map(|chunk| chunk.len()).sum();
-        if whole < bytes.len() {
-            let chunk = self.unanswered.front_mut().expect("the bytes end within a chunk");
-            let _ = chunk.split_to(bytes.len() - whole);
+        let mut left = bytes.len();
+        for _ in 0..chunks {
+            left -= self.pop().map_or(0, |chunk| chunk.len());
         }
-        self.waiting -= bytes.len();
+        if left > 0 {
+            let chunk = self.unanswered.front_mut().expect("the bytes end within a chunk");
+            let _ = chunk.split_to(left);
+            self.waiting -= left;
+        }
         true
     }
 }

@@ -10,7 +10,7 @@ use hyper::body::{Bytes, Incoming};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{http1, http2, http2::Uploaded};
-use crate::proxy::BoxError;
+use crate::proxy::{BoxError, chunk::compact};
 
 /// A response's body. Dropping it before its end ends the exchange with the endpoint at once.
 #[derive(Debug)]
@@ -83,6 +83,7 @@ impl Body for Download {
                     Some(Ok(_)) => self.end_if_over(),
                     Some(Err(_)) => {}
                 }
+                let frame = frame.map(|frame| frame.map(|frame| frame.map_data(compact)));
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Inner::Http2 { stream, .. } => poll_stream(stream, context),
