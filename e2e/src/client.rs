@@ -22,7 +22,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{certificates::Certificate, echo::Seen};
 
@@ -150,18 +150,19 @@ impl Target {
             .context("no connection in time")?
     }
 
-    async fn connect_patiently(&self) -> Result<Connection> {
-        let stream = TcpStream::connect(self.address).await;
-        let stream = stream.with_context(|| format!("cannot connect to {}", self.address))?;
-        stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
-        let Some(tls) = &self.tls else {
-            return self.handshake(stream, None).await;
-        };
-        let connector = TlsConnector::from(Arc::new(tls.configuration(self.protocol)?));
-        let stream = connector
-            .connect(tls.name.clone(), stream)
+    /// Opens a connection with TLS on which nothing was said yet, for clients of another kind.
+    pub async fn stream(&self) -> Result<TlsStream<TcpStream>> {
+        let tls = self.tls.as_ref().context("the target has no TLS")?;
+        timeout(PATIENCE, self.shake_hands(tls))
             .await
-            .context("no TLS connection")?;
+            .context("no connection in time")?
+    }
+
+    async fn connect_patiently(&self) -> Result<Connection> {
+        let Some(tls) = &self.tls else {
+            return self.handshake(self.reach().await?, None).await;
+        };
+        let stream = self.shake_hands(tls).await?;
         let (_, session) = stream.get_ref();
         let certificate = session
             .peer_certificates()
@@ -169,6 +170,19 @@ impl Target {
             .cloned();
         let certificate = certificate.map(CertificateDer::into_owned);
         self.handshake(stream, certificate).await
+    }
+
+    async fn reach(&self) -> Result<TcpStream> {
+        let stream = TcpStream::connect(self.address).await;
+        let stream = stream.with_context(|| format!("cannot connect to {}", self.address))?;
+        stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
+        Ok(stream)
+    }
+
+    async fn shake_hands(&self, tls: &Tls) -> Result<TlsStream<TcpStream>> {
+        let connector = TlsConnector::from(Arc::new(tls.configuration(self.protocol)?));
+        let stream = connector.connect(tls.name.clone(), self.reach().await?).await;
+        stream.context("no TLS connection")
     }
 
     async fn handshake(

@@ -1,7 +1,8 @@
 //! A load generator: so many requests per second, and what became of each.
 //!
 //! The loop is open: requests are due at fixed times whatever the answers do, and latency counts from the
-//! time a request was due. A stall therefore shows in every request it held up.
+//! time a request was due. A stall therefore shows in every request it held up. Only a load [without a
+//! rate](Load::unpaced) is closed: each connection has its next request due when it has the answer to the last.
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +32,8 @@ const EXAMPLES: usize = 5;
 pub struct Load {
     target: Target,
     request: Request,
-    rate: NonZeroU32,
+    /// Requests per second; none for as many as there are answers.
+    rate: Option<NonZeroU32>,
     connections: u32,
     reuse: bool,
 }
@@ -67,7 +69,7 @@ impl Load {
         Self {
             target,
             request,
-            rate,
+            rate: Some(rate),
             connections: 4,
             reuse: true,
         }
@@ -81,9 +83,15 @@ impl Load {
     #[must_use]
     pub fn rate(self, rate: u32) -> Self {
         Self {
-            rate: NonZeroU32::new(rate).expect("a load has requests"),
+            rate: Some(NonZeroU32::new(rate).expect("a load has requests")),
             ..self
         }
+    }
+
+    /// With as many requests per second as are answered.
+    #[must_use]
+    pub fn unpaced(self) -> Self {
+        Self { rate: None, ..self }
     }
 
     /// With at most this many requests at a time.
@@ -236,7 +244,7 @@ impl fmt::Display for Report {
 /// When each request is due; the workers take turns.
 struct Schedule {
     start: Instant,
-    rate: NonZeroU32,
+    rate: Option<NonZeroU32>,
     taken: AtomicU32,
     stop: Arc<AtomicBool>,
 }
@@ -254,9 +262,15 @@ impl fmt::Display for Unconnected {
 impl Schedule {
     /// Waits for the next request; none when the load is over.
     async fn next(&self) -> Option<Instant> {
-        let number = self.taken.fetch_add(1, Ordering::Relaxed);
-        let due = self.start + Duration::from_secs(number.into()) / self.rate.get();
-        sleep_until(due).await;
+        let due = match self.rate {
+            Some(rate) => {
+                let number = self.taken.fetch_add(1, Ordering::Relaxed);
+                let due = self.start + Duration::from_secs(number.into()) / rate.get();
+                sleep_until(due).await;
+                due
+            }
+            None => Instant::now(),
+        };
         (!self.stop.load(Ordering::Relaxed)).then_some(due)
     }
 }
@@ -314,7 +328,7 @@ mod tests {
     async fn every_request_is_counted_once() {
         let echo = Echo::start("a", ANYWHERE).await.unwrap();
         let load = Load::new(Target::http(echo.address()), Request::get("/")).rate(500);
-        for load in [load.clone(), load.without_keep_alive()] {
+        for load in [load.clone(), load.clone().without_keep_alive(), load.unpaced()] {
             let before = echo.seen().len();
             let report = load.run(Duration::from_millis(300)).await;
             assert_eq!(report.failed(), 0, "{report}");

@@ -190,7 +190,8 @@ async fn apply_all(setting: &Setting, objects: impl Iterator<Item = Value>) -> R
         .await
 }
 
-fn median(times: &[Duration]) -> Duration {
+/// The middle one of some times, of which there is one at least.
+pub(crate) fn median(times: &[Duration]) -> Duration {
     let mut times = times.to_vec();
     times.sort_unstable();
     times[times.len() / 2]

@@ -1,10 +1,7 @@
 //! The operator in the cluster.
 
-use std::net::SocketAddr;
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use e2e::{
-    client::Target,
     cluster::{NAMESPACE, RELEASE},
     standalone::eventually,
 };
@@ -38,19 +35,5 @@ impl Setting {
     /// Waits until the operator has all its pods.
     pub(crate) async fn operators_settled(&self) -> Result<()> {
         self.settled_in(NAMESPACE, RELEASE).await
-    }
-
-    /// A figure that an operator counts, summed over its labels.
-    pub(crate) async fn figure(&self, operator: &Pod, name: &str) -> Result<f64> {
-        let answer = Target::http(SocketAddr::new(operator.address, 8080))
-            .get("operator", "/metrics")
-            .await?;
-        ensure!(answer.status.is_success(), "{answer}");
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let values = text.lines().filter_map(|line| {
-            let (series, value) = line.rsplit_once(' ')?;
-            (series.split('{').next() == Some(name)).then(|| value.parse::<f64>().ok())?
-        });
-        Ok(values.sum())
     }
 }

@@ -1,9 +1,14 @@
 //! Pods: their processes on this machine, and what they use.
 
-use std::{fmt, fs, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt, fs,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result, bail};
-use e2e::{process::Process, standalone::eventually};
+use anyhow::{Context as _, Result, bail, ensure};
+use e2e::{client::Target, process::Process, standalone::eventually};
 use hyper::Request;
 use serde_json::Value;
 use tokio::{
@@ -12,6 +17,9 @@ use tokio::{
 };
 
 use super::{Kind, Setting};
+
+/// Where a gateway's agent keeps all of its files, in its pod.
+const GATEWAY_FOLDER: &str = "/var/lib/flotilla";
 
 /// A pod of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +98,19 @@ impl Pod {
         })
     }
 
+    /// A figure that it counts, as it says at a port, summed over its labels; 0 where it has not counted yet.
+    pub(crate) async fn figure(&self, port: u16, name: &str) -> Result<f64> {
+        let target = Target::http(SocketAddr::new(self.address, port));
+        let answer = target.get(&self.name, "/metrics").await?;
+        ensure!(answer.status.is_success(), "{answer}");
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let values = text.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            (series.split('{').next() == Some(name)).then(|| value.parse::<f64>().ok())?
+        });
+        Ok(values.sum())
+    }
+
     /// Its processes, as this machine sees them: their control groups have the pod's id in their names.
     pub(crate) fn processes(&self) -> Vec<Process> {
         let ids = [self.uid.clone(), self.uid.replace('-', "_")];
@@ -109,7 +130,7 @@ impl Pod {
         let processes = self.processes_of("flotilla-agent init");
         let process = processes.first();
         let process = process.with_context(|| format!("{} runs no agent", self.name))?;
-        Ok(format!("/proc/{}/root/var/lib/flotilla", process.id()).into())
+        Ok(format!("/proc/{}/root{GATEWAY_FOLDER}", process.id()).into())
     }
 
     /// What an NGINX worker of a gateway says of itself: its process id, the version that it serves, and how often NGINX

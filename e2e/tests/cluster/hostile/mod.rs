@@ -17,6 +17,9 @@ use crate::harness::{Kind, Pod, Setting, alone, number, served};
 /// How many cases are given to the API server at once.
 const AT_ONCE: usize = 8;
 
+/// Where operators tell their figures.
+const METRICS_PORT: u16 = 8080;
+
 /// What operators count that must not become more.
 const FAILURES: [&str; 2] = [
     "flotilla_reconcile_failures_total",
@@ -100,7 +103,7 @@ async fn state(setting: &Setting, operators: &[Pod]) -> Result<Vec<(Value, Vec<S
         let restarts = pod.pointer("/status/containerStatuses/0/restartCount");
         let mut failures = Vec::new();
         for name in FAILURES {
-            failures.push(format!("{name} {}", setting.figure(operator, name).await?));
+            failures.push(format!("{name} {}", operator.figure(METRICS_PORT, name).await?));
         }
         state.push((
             restarts.cloned().ok_or_else(|| anyhow!("{pod} does not run"))?,

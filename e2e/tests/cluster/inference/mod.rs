@@ -1,6 +1,8 @@
 //! Model servers behind a picker that the operator runs.
 
 mod disruption;
+mod picker;
+mod throughput;
 mod verification;
 
 use std::time::{Duration, Instant};
