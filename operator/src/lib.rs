@@ -14,6 +14,7 @@ pub mod commands;
 pub mod controller;
 mod digest;
 pub mod fleet;
+pub mod gaps;
 pub mod infrastructure;
 pub mod leader;
 pub mod metrics;

@@ -21,6 +21,9 @@ pub struct Fleets {
     pub gateways: Vec<Fleet>,
     /// What statuses complain about.
     pub problems: Vec<Problem>,
+    /// What the operator cannot read, why, and what to do about it.
+    #[serde(default)]
+    pub gaps: BTreeSet<String>,
 }
 
 /// One gateway.
@@ -83,6 +86,8 @@ pub(super) struct Known<'a> {
     pub(super) objects: &'a [Value],
     /// The operator's among the controllers that write statuses.
     pub(super) controller_name: &'a str,
+    /// What cannot be read.
+    pub(super) gaps: BTreeSet<String>,
 }
 
 /// Whether the operator writes statuses to kinds of an API group: Kubernetes' own have conditions as well.
@@ -111,6 +116,7 @@ impl Fleets {
                 .iter()
                 .flat_map(|object| problems(object, known))
                 .collect(),
+            gaps: known.gaps.clone(),
         }
     }
 }
@@ -253,6 +259,7 @@ mod tests {
             version: &|_| Some("3a4b".to_owned()),
             objects: &[],
             controller_name: OURS,
+            gaps: BTreeSet::new(),
         });
         let [fleet] = fleets.gateways.as_slice() else {
             panic!("one gateway: {fleets:?}");
@@ -321,6 +328,7 @@ mod tests {
             version: &|_| None,
             objects: &objects,
             controller_name: OURS,
+            gaps: BTreeSet::new(),
         });
         let problem = |object: &str, gateway: Option<&str>, complaint: &str| Problem {
             object: object.to_owned(),

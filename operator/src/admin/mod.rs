@@ -20,6 +20,7 @@ pub use fleets::{Fleet, Fleets, Pod, Problem};
 use self::fleets::Known;
 use crate::{
     controller::{Infrastructure, Publications},
+    gaps::Gaps,
     metrics::{KindLabel, Metrics},
     observations::Observations,
     parts::Parts,
@@ -35,6 +36,8 @@ pub struct Admin {
     pub observations: Observations,
     /// What is wanted.
     pub publications: Publications,
+    /// What cannot be read.
+    pub gaps: Gaps,
     /// The operator's name among those that write statuses.
     pub controller_name: String,
     /// Whether to be ready takes that every gateway serves; otherwise it is enough to know what must run.
@@ -54,8 +57,8 @@ impl Admin {
     }
 
     /// `/healthz`: the process answers. `/readyz`: it knows what must run, and, if it is to wait for that, every gateway
-    /// serves or never will. `/metrics`: for Prometheus. `/objects`: all objects with their statuses. `/fleets`:
-    /// what gateways are to serve and do serve, and what is wrong, as [`Fleets`].
+    /// serves or never will; what cannot be read is named either way. `/metrics`: for Prometheus. `/objects`: all objects
+    /// with their statuses. `/fleets`: what gateways are to serve and do serve, and what is wrong, as [`Fleets`].
     fn router(self) -> Router {
         Router::new()
             .route("/healthz", get(async || "ok\n"))
@@ -74,11 +77,13 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
         Some(_) => Vec::new(),
         None => vec!["the objects have not been looked at yet".to_owned()],
     };
-    if waiting.is_empty() {
-        (StatusCode::OK, "ok\n".to_owned())
+    let (status, mut lines) = if waiting.is_empty() {
+        (StatusCode::OK, vec!["ok".to_owned()])
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, waiting.join("\n") + "\n")
-    }
+        (StatusCode::SERVICE_UNAVAILABLE, waiting)
+    };
+    lines.extend(admin.gaps.sentences());
+    (status, lines.join("\n") + "\n")
 }
 
 /// What is still to come.
@@ -140,6 +145,7 @@ async fn fleets(State(admin): State<Admin>) -> Json<Fleets> {
         version: &|gateway| admin.publications.generations.version(gateway),
         objects: &admin.stores.list(fleets::has_our_statuses),
         controller_name: &admin.controller_name,
+        gaps: admin.gaps.sentences(),
     }))
 }
 

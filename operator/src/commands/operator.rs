@@ -4,6 +4,7 @@ use std::{future::pending, net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use futures::FutureExt as _;
+use kube::Client;
 use operator_core::{infra::Cluster, object::ObjectKey, options::Options};
 use tokio::{
     net::TcpListener,
@@ -17,6 +18,7 @@ use crate::{
     certificates::Certificates,
     controller::{Controller, Publications},
     fleet::{self, Relay, Reviews},
+    gaps::Gaps,
     infrastructure::{
         decline_pickers,
         kubernetes::{Gateways, Pickers, Site},
@@ -66,8 +68,9 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
     let changed = Arc::new(Notify::new());
     let observations = Observations::new(changed.clone());
     let publications = Publications::default();
+    let gaps = Gaps::default();
 
-    let source = source::Kubernetes::start(&mut parts, client.clone(), watch_namespaces, changed.clone());
+    let source = source::Kubernetes::start(&mut parts, &client, &gaps, watch_namespaces, &changed);
     let stores = source.stores();
 
     // Who writes.
@@ -97,6 +100,7 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
     });
     let site = Site {
         client: client.clone(),
+        gaps: gaps.clone(),
         namespaces: watch_namespaces.clone(),
         leads: election.leads.clone(),
         stores: stores.clone(),
@@ -112,23 +116,13 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
     );
 
     // Statuses and what is said of it all.
-    let author = status::Author {
-        controller: controller_name.clone(),
-        instance: identity.clone(),
-    };
-    let statuses = status::write_to_cluster(
-        client,
-        author,
-        publications.statuses.subscribe(),
-        election.leads.clone(),
-        metrics.clone(),
-    );
-    parts.run("statuses", statuses);
+    run_statuses(&mut parts, &args, client, &election, &publications, &metrics);
     if let Some(address) = *admin {
         let admin = Admin {
             stores: stores.clone(),
             observations: observations.clone(),
             publications: publications.clone(),
+            gaps,
             controller_name: controller_name.clone(),
             waits_for_gateways: false,
             metrics: metrics.clone(),
@@ -193,6 +187,29 @@ fn run_infrastructure(
         metrics.clone(),
     );
     parts.run("gateways", gateways.run(publications.infrastructure.subscribe()));
+}
+
+/// Has statuses written.
+fn run_statuses(
+    parts: &mut Parts,
+    args: &Operator,
+    client: Client,
+    election: &Election,
+    publications: &Publications,
+    metrics: &Arc<Metrics>,
+) {
+    let author = status::Author {
+        controller: args.controller_name.clone(),
+        instance: args.identity.clone(),
+    };
+    let statuses = status::write_to_cluster(
+        client,
+        author,
+        publications.statuses.subscribe(),
+        election.leads.clone(),
+        metrics.clone(),
+    );
+    parts.run("statuses", statuses);
 }
 
 /// Reconciles for ever, from the moment that all objects are known, and the authorities of the pickers that are ours if

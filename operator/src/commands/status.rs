@@ -50,42 +50,24 @@ async fn ask(args: &Status) -> anyhow::Result<Fleets> {
     })
 }
 
-/// A table of gateways, below each its pods that are not as they should be, and then what is wrong.
+/// What the operator cannot read, a table of gateways, below each its pods that are not as they should be, and then what is
+/// wrong.
 fn print(fleets: &Fleets, gateway: Option<&str>) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    for gap in &fleets.gaps {
+        let _ = writeln!(text, "{gap}\n");
+    }
     let asked = fleets.gateways.iter();
     let asked: Vec<&Fleet> = asked
         .filter(|fleet| gateway.is_none_or(|gateway| fleet.gateway == gateway))
         .collect();
-    let header = ["GATEWAY", "READY", "CURRENT", "GENERATION", "ADDRESSES"].map(str::to_owned);
-    let rows = asked.iter().map(|fleet| row(fleet));
-    let mut table: Vec<[String; 5]> = [header].into_iter().chain(rows).collect();
-    if asked.is_empty() {
-        table[0] = [const { String::new() }; 5];
-    }
-    let widths: [usize; 5] = std::array::from_fn(|column| {
-        table
-            .iter()
-            .map(|row| row[column].len())
-            .max()
-            .unwrap_or_default()
-    });
-    let mut text = String::new();
-    for (index, row) in table.iter().enumerate() {
-        let cells = row.iter().zip(widths);
-        let line = cells.fold(String::new(), |line, (cell, width)| {
-            format!("{line}{cell:width$}  ")
-        });
-        text.extend([line.trim_end(), "\n"]);
-        if let Some(fleet) = index.checked_sub(1).and_then(|index| asked.get(index)) {
-            text.push_str(&troubles(fleet));
-        }
-    }
-    if asked.is_empty() {
-        text = match gateway {
-            Some(gateway) => format!("The operator runs no Gateway {gateway}.\n"),
-            None => "The operator runs no Gateways.\n".to_owned(),
-        };
-    }
+    let gateways = match gateway {
+        _ if !asked.is_empty() => table(&asked),
+        Some(gateway) => format!("The operator runs no Gateway {gateway}.\n"),
+        None => "The operator runs no Gateways.\n".to_owned(),
+    };
+    text.push_str(&gateways);
     let problems = fleets.problems.iter();
     let problems: Vec<&Problem> = problems
         .filter(|problem| {
@@ -93,11 +75,33 @@ fn print(fleets: &Fleets, gateway: Option<&str>) -> String {
         })
         .collect();
     for complaints in problems.chunk_by(|one, other| one.object == other.object) {
-        // Writing to a string does not fail.
         let _ = writeln!(text, "\n{}", complaints[0].object);
         for Problem { complaint, .. } in complaints {
             let _ = writeln!(text, "  {complaint}");
         }
+    }
+    text
+}
+
+/// A line for each gateway, in columns as wide as they have to be, and below it what is not as it should be.
+fn table(fleets: &[&Fleet]) -> String {
+    let header = ["GATEWAY", "READY", "CURRENT", "GENERATION", "ADDRESSES"].map(str::to_owned);
+    let rows: Vec<[String; 5]> = fleets.iter().map(|fleet| row(fleet)).collect();
+    let widths: [usize; 5] = std::array::from_fn(|column| {
+        let cells = rows.iter().chain([&header]).map(|row| row[column].len());
+        cells.max().unwrap_or_default()
+    });
+    let line = |row: &[String; 5]| {
+        let cells = row.iter().zip(widths);
+        let line = cells.fold(String::new(), |line, (cell, width)| {
+            format!("{line}{cell:width$}  ")
+        });
+        format!("{}\n", line.trim_end())
+    };
+    let mut text = line(&header);
+    for (row, fleet) in rows.iter().zip(fleets) {
+        text.push_str(&line(row));
+        text.push_str(&troubles(fleet));
     }
     text
 }
@@ -218,6 +222,7 @@ mod tests {
         Fleets {
             gateways: vec![edge, lone],
             problems: vec![problem],
+            gaps: ["Cannot read each InferencePool in the cluster: forbidden".to_owned()].into(),
         }
     }
 
@@ -226,6 +231,8 @@ mod tests {
         assert_eq!(
             print(&fleets(), None),
             "\
+Cannot read each InferencePool in the cluster: forbidden
+
 GATEWAY       READY  CURRENT  GENERATION  ADDRESSES
 default/edge  2/4    1/4      3a4b        198.18.0.1
   pod edge-1 serves 1f2e; NGINX refused 3a4b: no such host

@@ -57,11 +57,12 @@ impl Convergence {
     pub(super) fn new(parts: &mut Parts, site: Site, family: Family) -> Self {
         let Site {
             client,
+            gaps,
             namespaces,
             leads,
             stores,
         } = site;
-        let owned = Owned::follow(parts, &client, &family, &namespaces);
+        let owned = Owned::follow(parts, &client, &gaps, &family, &namespaces);
         Self {
             client,
             family,

@@ -47,7 +47,7 @@ impl Gateways {
             authorities,
             observations,
             metrics,
-            pods: Pods::follow(parts, &site.client, &family, &site.namespaces),
+            pods: Pods::follow(parts, &site, &family),
             convergence: Convergence::new(parts, site, family),
         }
     }

@@ -23,13 +23,15 @@ use kube::Client;
 use tokio::sync::watch;
 
 pub use self::{gateways::Gateways, pickers::Pickers};
-use crate::stores::Stores;
+use crate::{gaps::Gaps, stores::Stores};
 
 /// The cluster that objects are made in, and what decides which of them are.
 #[derive(Clone)]
 pub struct Site {
     /// The API server.
     pub client: Client,
+    /// Where to say what it does not let us read.
+    pub gaps: Gaps,
     /// Namespaces to make objects in; all if empty.
     pub namespaces: Vec<String>,
     /// Whether it is on this operator to act.

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use super::family::Family;
 use crate::{
+    gaps::{Gap, Gaps},
     parts::Parts,
     source::{ObjectId, places},
 };
@@ -44,15 +45,22 @@ type Part = (&'static str, Option<String>);
 
 impl Owned {
     /// Has parts follow all objects of a family, of these namespaces alone if there are any.
-    pub(super) fn follow(parts: &mut Parts, client: &Client, family: &Family, namespaces: &[String]) -> Self {
+    pub(super) fn follow(
+        parts: &mut Parts,
+        client: &Client,
+        gaps: &Gaps,
+        family: &Family,
+        namespaces: &[String],
+    ) -> Self {
         let owned = Self::default();
         for kind in family.kinds {
             for namespace in places(namespaces) {
+                let gap = gaps.of_watch(resource(kind), namespace.clone());
                 let part = (kind.kind, namespace);
                 owned.objects.lock().incomplete.insert(part.clone(), None);
                 let watch = owned
                     .clone()
-                    .watch(client.clone(), *kind, part, family.selector());
+                    .watch(client.clone(), gap, *kind, part, family.selector());
                 parts.run(format!("watch of each {} of a {}", kind.kind, family.runs), watch);
             }
         }
@@ -77,7 +85,7 @@ impl Owned {
         self.objects.lock().incomplete.values().flatten().next().cloned()
     }
 
-    async fn watch(self, client: Client, kind: ObjectKind, part: Part, selector: String) {
+    async fn watch(self, client: Client, mut gap: Gap, kind: ObjectKind, part: Part, selector: String) {
         let resource = resource(&kind);
         let objects: Api<DynamicObject> = match &part.1 {
             Some(namespace) => Api::namespaced_with(client, namespace, &resource),
@@ -99,6 +107,9 @@ impl Owned {
         };
         while let Some(event) = events.next().await {
             let mut objects = self.objects.lock();
+            if event.is_ok() {
+                gap.close();
+            }
             match event {
                 Ok(Event::Init) => fresh.clear(),
                 Ok(Event::InitApply(object)) => {
@@ -121,11 +132,10 @@ impl Owned {
                 // The watch has fallen behind and begins anew; that is how it is.
                 Err(Error::WatchError(status)) if status.code == 410 => {}
                 Err(error) => {
-                    tracing::warn!(kind = kind.kind, namespace = part.1, %error, "cannot watch what is ours");
-                    if let Some(trouble) = objects.incomplete.get_mut(&part)
-                        && trouble.is_none()
+                    if let Some(sentence) = gap.open(&error)
+                        && let Some(trouble) = objects.incomplete.get_mut(&part)
                     {
-                        *trouble = Some(format!("Cannot read every {}: {error}", kind.kind));
+                        *trouble = Some(sentence);
                         self.changed.notify_one();
                     }
                 }

@@ -6,6 +6,7 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client,
+    api::ApiResource,
     runtime::{
         WatchStreamExt as _,
         watcher::{self, Error, Event, watcher},
@@ -15,8 +16,8 @@ use operator_core::{infra::objects_key, object::ObjectKey};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{family::Family, obstacle::obstacle};
-use crate::{parts::Parts, source::places};
+use super::{Site, family::Family, obstacle::obstacle};
+use crate::{gaps::Gap, parts::Parts, source::places};
 
 /// Follows the pods of all gateways; of each nothing is kept but whose it is and what keeps it from serving.
 #[derive(Clone, Default)]
@@ -35,11 +36,16 @@ struct Seen {
 }
 
 impl Pods {
-    /// Has parts follow the pods of a family, of these namespaces alone if there are any.
-    pub(super) fn follow(parts: &mut Parts, client: &Client, family: &Family, namespaces: &[String]) -> Self {
+    /// Has parts follow the pods of a family.
+    pub(super) fn follow(parts: &mut Parts, site: &Site, family: &Family) -> Self {
         let pods = Self::default();
-        for namespace in places(namespaces) {
-            let watch = pods.clone().watch(client.clone(), namespace, family.selector());
+        for namespace in places(&site.namespaces) {
+            let gap = site
+                .gaps
+                .of_watch(ApiResource::erase::<Pod>(&()), namespace.clone());
+            let watch = pods
+                .clone()
+                .watch(site.client.clone(), gap, namespace, family.selector());
             parts.run(format!("watch of each pod of a {}", family.runs), watch);
         }
         pods
@@ -57,7 +63,7 @@ impl Pods {
             .collect()
     }
 
-    async fn watch(self, client: Client, namespace: Option<String>, selector: String) {
+    async fn watch(self, client: Client, mut gap: Gap, namespace: Option<String>, selector: String) {
         let pods: Api<Pod> = match &namespace {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::all(client),
@@ -66,6 +72,9 @@ impl Pods {
         let mut listed = BTreeMap::new();
         while let Some(event) = events.next().await {
             let mut seen = self.seen.lock();
+            if event.is_ok() {
+                gap.close();
+            }
             let is_news = match event {
                 Ok(Event::Init) => {
                     listed.clear();
@@ -94,7 +103,8 @@ impl Pods {
                 // The watch has fallen behind and begins anew; that is how it is.
                 Err(Error::WatchError(status)) if status.code == 410 => false,
                 Err(error) => {
-                    tracing::warn!(namespace, %error, "cannot watch the pods of gateways");
+                    // What is stored stays; without any, statuses say less.
+                    gap.open(&error);
                     false
                 }
             };
@@ -125,11 +135,11 @@ mod tests {
 
     use operator_core::infra::Cluster;
     use serde_json::{Value, json};
-    use tokio::time::timeout;
+    use tokio::{sync::watch, time::timeout};
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::mock;
+    use crate::{gaps::Gaps, mock, stores::Writers};
 
     fn pod(namespace: &str, name: &str, account: &str, status: &Value) -> Value {
         json!({
@@ -163,7 +173,14 @@ mod tests {
         });
         let mut parts = Parts::new(CancellationToken::new());
         let family = Family::of_gateways(&Cluster::default());
-        let pods = Pods::follow(&mut parts, &client, &family, &[]);
+        let site = Site {
+            client,
+            gaps: Gaps::default(),
+            namespaces: Vec::new(),
+            leads: watch::channel(false).1,
+            stores: Writers::default().stores(),
+        };
+        let pods = Pods::follow(&mut parts, &site, &family);
         timeout(Duration::from_secs(20), pods.changed.notified())
             .await
             .unwrap();

@@ -1,6 +1,6 @@
 //! The watch of one kind, in one namespace or in all.
 
-use std::{collections::BTreeSet, pin::pin, sync::Arc};
+use std::{collections::BTreeSet, mem, pin::pin, sync::Arc};
 
 use futures::StreamExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -20,9 +20,23 @@ use super::{
     backoff::Doubling,
     prune::prune,
 };
+use crate::gaps::{is_forbidden, refusal};
 
 /// Kinds without which there is nothing to do, so that they are waited for: all gateways would seem to be gone.
 const INDISPENSABLE: [&str; 2] = ["GatewayClass", "Gateway"];
+
+/// Kinds that somebody may go without, with a role that does not let us read them: what they would add is missing, and
+/// nothing else is wrong. Without those of all other kinds, requests would be refused or go astray.
+const OPTIONAL: [&str; 8] = [
+    "BackendTLSPolicy",
+    "EndpointPicker",
+    "GRPCRoute",
+    "InferencePool",
+    "ListenerSet",
+    "TCPRoute",
+    "TLSRoute",
+    "UDPRoute",
+];
 
 /// Groups whose objects are not of custom kinds.
 const BUILT_IN: [&str; 2] = ["", "discovery.k8s.io"];
@@ -30,7 +44,7 @@ const BUILT_IN: [&str; 2] = ["", "discovery.k8s.io"];
 /// How far a watch has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// All objects are known, or there can be none.
+    /// All objects are known, or there can be none, or we are to do without.
     Complete,
     /// They cannot be read for now.
     Failing,
@@ -41,19 +55,21 @@ pub(super) async fn watch<K: Stored>(sink: Sink, namespace: Option<String>, mut 
     // One object that cannot be decoded must not hide the others.
     let objects = K::Scope::api(sink.client.clone(), namespace.as_deref());
     let mut events = pin!(watcher(objects, watcher::Config::default()).backoff(Doubling::default()));
+    let mut gap = sink.gap::<K>(namespace.clone());
     let mut part = Part {
         namespace,
         listed: Vec::new(),
     };
-    let mut trouble = None;
+    let mut is_missing = false;
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
                 let is_complete = matches!(event, Event::InitDone);
                 // Stored first: whoever hears that all is known looks at the stores at once.
                 let news = part.take(&sink, event);
+                gap.close();
                 if is_complete {
-                    trouble = None;
+                    is_missing = false;
                     tell(Progress::Complete);
                 }
                 match news {
@@ -63,7 +79,7 @@ pub(super) async fn watch<K: Stored>(sink: Sink, namespace: Option<String>, mut 
                 }
             }
             Err(error) if is_not_served(&error) => {
-                if trouble.replace(String::new()).is_none() {
+                if !mem::replace(&mut is_missing, true) {
                     tracing::info!(
                         kind = K::NAME,
                         "the cluster does not serve this kind; it is looked for every few seconds"
@@ -77,13 +93,15 @@ pub(super) async fn watch<K: Stored>(sink: Sink, namespace: Option<String>, mut 
             }
             // The watch has fallen behind and begins anew; that is how it is.
             Err(Error::WatchError(status)) if status.code == 410 => {}
-            // What is stored stays, and the watch is tried again. Each trouble is said once.
+            // What is stored stays, and the watch is tried again.
             Err(error) => {
-                let error = error.to_string();
-                if trouble.as_ref() != Some(&error) {
-                    tracing::warn!(kind = K::NAME, namespace = part.namespace, error, "cannot watch");
-                    trouble = Some(error);
-                    tell(Progress::Failing);
+                if gap.open(&error).is_some() {
+                    let is_dispensable = is_forbidden(&error) && OPTIONAL.contains(&K::NAME);
+                    tell(if is_dispensable {
+                        Progress::Complete
+                    } else {
+                        Progress::Failing
+                    });
                 }
             }
         }
@@ -92,11 +110,7 @@ pub(super) async fn watch<K: Stored>(sink: Sink, namespace: Option<String>, mut 
 
 /// Whether the API server knows no such kind, be it never or no longer.
 fn is_not_served(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status))
-            if status.code == 404
-    )
+    refusal(error).is_some_and(|status| status.code == 404)
 }
 
 /// What is known now that was not.
@@ -157,7 +171,7 @@ impl<K: Stored> Part<K> {
                 None
             }
             Event::InitDone => {
-                let listed = std::mem::take(&mut self.listed);
+                let listed = mem::take(&mut self.listed);
                 writers.together(|writers| replace(K::writer(writers), self.namespace.as_deref(), listed));
                 return Some(News::Object);
             }

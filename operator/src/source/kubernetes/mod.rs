@@ -14,7 +14,7 @@ mod prune;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use kube::Client;
+use kube::{Client, api::ApiResource};
 use operator_core::with_kinds;
 use parking_lot::Mutex;
 use tokio::{
@@ -27,6 +27,7 @@ pub use on_demand::OnDemand;
 use self::kind::Progress;
 use super::kinds::{Stored, is_namespaced};
 use crate::{
+    gaps::{Gap, Gaps},
     parts::Parts,
     stores::{Stores, Writers},
 };
@@ -54,6 +55,7 @@ type Part = (&'static str, Option<String>);
 #[derive(Clone)]
 struct Sink {
     client: Client,
+    gaps: Gaps,
     writers: Arc<Mutex<Writers>>,
     /// Woken whenever an object has changed.
     changed: Arc<Notify>,
@@ -66,18 +68,25 @@ impl Kubernetes {
     ///
     /// Objects of other namespaces than those named are not asked for; if none is, those of all are.
     #[must_use]
-    pub fn start(parts: &mut Parts, client: Client, namespaces: &[String], changed: Arc<Notify>) -> Self {
+    pub fn start(
+        parts: &mut Parts,
+        client: &Client,
+        gaps: &Gaps,
+        namespaces: &[String],
+        changed: &Arc<Notify>,
+    ) -> Self {
         let writers = Writers::default();
         let stores = writers.stores();
         let sink = Sink {
-            client,
+            client: client.clone(),
+            gaps: gaps.clone(),
             writers: Arc::new(Mutex::new(writers)),
             changed: changed.clone(),
             status_changed: Arc::default(),
         };
         parts.run(
             "changes of statuses",
-            pass_on_late(sink.status_changed.clone(), changed),
+            pass_on_late(sink.status_changed.clone(), changed.clone()),
         );
         let unknown = watch::Sender::new(BTreeSet::new());
         macro_rules! watch_all {
@@ -105,10 +114,18 @@ impl Kubernetes {
         self.on_demand.clone()
     }
 
-    /// Ends when every object of every kind is known: objects that are not there yet are not objects that are gone.
+    /// Ends when every object of every kind is known that we may know: objects that are not there yet are not objects that
+    /// are gone.
     pub async fn is_complete(&self) {
         // An error would mean that nothing watches any more; then nothing is complete either.
         let _ = self.unknown.clone().wait_for(BTreeSet::is_empty).await;
+    }
+}
+
+impl Sink {
+    /// The gap that a watch of a kind may have.
+    fn gap<K: Stored>(&self, namespace: Option<String>) -> Gap {
+        self.gaps.of_watch(ApiResource::erase::<K>(&()), namespace)
     }
 }
 

@@ -14,10 +14,7 @@ use kube::{
 use operator_core::object::ObjectKey;
 
 use super::{Sink, backoff::Doubling, prune::prune};
-use crate::source::{
-    kinds::{ObjectId, Stored},
-    names::NameRule,
-};
+use crate::source::{kinds::Stored, names::NameRule};
 
 /// Watches one object for ever; tells whenever it has been looked for, be it found, missing or unreadable.
 pub(super) async fn watch<K: Stored<Scope = NamespaceResourceScope> + Default>(
@@ -34,23 +31,19 @@ pub(super) async fn watch<K: Stored<Scope = NamespaceResourceScope> + Default>(
         looked();
         return pending().await;
     }
+    let mut gap = sink.gap::<K>(Some(key.namespace.clone()));
     let objects = Api::<K>::namespaced(sink.client.clone(), &key.namespace);
     let mut changes = pin!(watch_object(objects, &key.name).backoff(Doubling::default()));
-    let mut trouble = None;
     while let Some(change) = changes.next().await {
         match change {
             Ok(object) => {
-                trouble = None;
+                gap.close();
                 put(&sink, &key, object);
                 looked();
             }
             // What is stored stays. An object that cannot be read is as good as none: others do not wait for it.
             Err(error) => {
-                let error = error.to_string();
-                if trouble.as_ref() != Some(&error) {
-                    let kind = K::NAME;
-                    tracing::warn!(object = %ObjectId { kind, key: key.clone() }, error, "cannot watch");
-                    trouble = Some(error);
+                if gap.open(&error).is_some() {
                     looked();
                 }
             }

@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use kube::Client;
 use operator_core::{object::ObjectKey, outcome::Needs};
 use serde_json::json;
 use tokio::{
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Kubernetes, STATUS_DELAY, pass_on_late};
 use crate::{
+    gaps::Gaps,
     mock::{client, list},
     parts::Parts,
 };
@@ -33,7 +35,7 @@ async fn an_object_that_cannot_be_decoded_hides_no_other_and_a_kind_that_is_not_
         }
     });
     let mut parts = parts();
-    let source = Kubernetes::start(&mut parts, client, &[], Arc::default());
+    let source = Kubernetes::start(&mut parts, &client, &Gaps::default(), &[], &Arc::default());
     timeout(PATIENCE, source.is_complete()).await.unwrap();
     let routes = source.stores().snapshot().http_routes;
     assert_eq!(
@@ -42,10 +44,45 @@ async fn an_object_that_cannot_be_decoded_hides_no_other_and_a_kind_that_is_not_
     );
 }
 
+/// An API server that lets nobody list a kind, by its plural.
+fn forbidding(plural: &'static str) -> Client {
+    client(move |asked| {
+        let is_asked = asked.path.ends_with(plural);
+        let refusal = json!({"kind": "Status", "status": "Failure", "code": 403, "message": format!("{plural} is forbidden")});
+        Some(if is_asked { (403, refusal) } else { list(&[]) })
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_we_may_not_read_is_told_and_waited_for_only_if_it_is_needed() {
+    for (plural, is_waited_for) in [("inferencepools", false), ("httproutes", true)] {
+        let (mut parts, gaps) = (parts(), Gaps::default());
+        let source = Kubernetes::start(&mut parts, &forbidding(plural), &gaps, &[], &Arc::default());
+        let complete = timeout(PATIENCE, source.is_complete()).await;
+        assert_eq!(complete.is_err(), is_waited_for, "{plural}");
+        while gaps.sentences().is_empty() {
+            yield_now().await;
+        }
+        let [gap] = &Vec::from_iter(gaps.sentences())[..] else {
+            panic!("one kind cannot be read: {gaps:?}");
+        };
+        assert!(
+            gap.contains(&format!("{plural} is forbidden; have helm upgrade")),
+            "{gap}"
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_is_complete_without_gateways() {
     let mut parts = parts();
-    let source = Kubernetes::start(&mut parts, client(|_| None), &[], Arc::default());
+    let source = Kubernetes::start(
+        &mut parts,
+        &client(|_| None),
+        &Gaps::default(),
+        &[],
+        &Arc::default(),
+    );
     assert!(timeout(PATIENCE, source.is_complete()).await.is_err());
 }
 
@@ -65,7 +102,7 @@ async fn only_secrets_that_are_needed_are_read_and_only_as_long() {
     });
     let changed = Arc::new(Notify::new());
     let mut parts = parts();
-    let source = Kubernetes::start(&mut parts, client, &[], changed.clone());
+    let source = Kubernetes::start(&mut parts, &client, &Gaps::default(), &[], &changed);
     let on_demand = source.on_demand();
     let secrets = ["shop", "gone", "No name,for=any"].map(|name| ObjectKey::new("default", name));
     let needs = Needs {
@@ -97,7 +134,7 @@ async fn a_watch_that_fails_is_not_lost() {
         None
     });
     let mut parts = parts();
-    let source = Kubernetes::start(&mut parts, client, &[], Arc::default());
+    let source = Kubernetes::start(&mut parts, &client, &Gaps::default(), &[], &Arc::default());
     let needs = Needs {
         secrets: [ObjectKey::new("default", "shop")].into(),
         ..Needs::default()
@@ -123,7 +160,7 @@ async fn only_pods_of_namespaces_that_are_needed_are_read_and_only_as_long() {
     });
     let changed = Arc::new(Notify::new());
     let mut parts = parts();
-    let source = Kubernetes::start(&mut parts, client, &[], changed.clone());
+    let source = Kubernetes::start(&mut parts, &client, &Gaps::default(), &[], &changed);
     let on_demand = source.on_demand();
     let known = || {
         let pods = source.stores().snapshot().pods;
@@ -165,7 +202,13 @@ async fn objects_of_other_namespaces_than_those_named_are_not_asked_for() {
     });
     let namespaces = ["blog", "shop"].map(str::to_owned);
     let mut parts = parts();
-    let source = Kubernetes::start(&mut parts, client, &namespaces, Arc::default());
+    let source = Kubernetes::start(
+        &mut parts,
+        &client,
+        &Gaps::default(),
+        &namespaces,
+        &Arc::default(),
+    );
     timeout(PATIENCE, source.is_complete()).await.unwrap();
     let gateways = source.stores().snapshot().gateways;
     let namespaces: Vec<String> = gateways.into_keys().map(|key| key.namespace).collect();

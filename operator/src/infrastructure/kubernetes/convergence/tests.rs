@@ -11,12 +11,13 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{mock, parts::Parts, stores::Writers};
+use crate::{gaps::Gaps, mock, parts::Parts, stores::Writers};
 
 /// That of gateways, once it acts.
 async fn convergence(parts: &mut Parts, client: Client, cluster: &Cluster, writers: &Writers) -> Convergence {
     let site = Site {
         client,
+        gaps: Gaps::default(),
         namespaces: Vec::new(),
         leads: watch::channel(true).1,
         stores: writers.stores(),

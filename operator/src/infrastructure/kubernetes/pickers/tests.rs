@@ -20,7 +20,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Pickers, Site};
-use crate::{certificates::Authorities, mock, observations::Observations, parts::Parts, stores::Writers};
+use crate::{
+    certificates::Authorities, gaps::Gaps, mock, observations::Observations, parts::Parts, stores::Writers,
+};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -129,6 +131,7 @@ impl Setting {
         ));
         let site = Site {
             client,
+            gaps: Gaps::default(),
             namespaces: namespaces.iter().map(ToString::to_string).collect(),
             leads: leads.subscribe(),
             stores: writers.stores(),
