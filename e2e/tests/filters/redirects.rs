@@ -73,6 +73,18 @@ async fn redirect_keeps_what_it_does_not_name() -> Result<()> {
 }
 
 #[tokio::test]
+async fn redirect_that_cuts_a_prefix_leads_to_no_host_that_the_path_names() -> Result<()> {
+    let cut = "path: { type: ReplacePrefixMatch, replacePrefixMatch: / }";
+    let (_standalone, _backend, edge) = gateway_with(&rules(&[("/cut", cut)])).await?;
+    for slash in ["/", "%2F", "%2f"] {
+        let answer = redirected(&edge, &format!("/cut{slash}@other.example/a")).await?;
+        let location = "http://a.example:8080/@other.example/a";
+        assert_eq!(answer.header("location"), location, "{slash}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn redirect_has_the_status_that_it_names() -> Result<()> {
     let statuses =
         [301, 302, 303, 307, 308].map(|status| (format!("/{status}"), format!("statusCode: {status}")));

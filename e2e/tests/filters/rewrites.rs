@@ -1,7 +1,7 @@
 //! Changes of host and path on the way to a backend.
 
 use anyhow::{Result, ensure};
-use e2e::standalone::eventually;
+use e2e::{client::raw, standalone::eventually};
 
 use super::{gateway_with, serving_with};
 
@@ -23,6 +23,38 @@ async fn rewrite_changes_host_and_prefix_only() -> Result<()> {
             "{path}"
         );
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn prefix_that_is_cut_leaves_a_path_however_the_rest_was_written() -> Result<()> {
+    let cut = "filters: [{ type: URLRewrite, urlRewrite: {
+        path: { type: ReplacePrefixMatch, replacePrefixMatch: / } } }]";
+    let rules = format!(
+        "[{{ matches: [{{ path: {{ value: /cut }} }}, {{ path: {{ value: / }}, headers: [{{ name: x-root, value: a }}] }}],
+            {cut}, backendRefs: [{{ name: shop, port: 80 }}] }}]"
+    );
+    let (_standalone, backend, edge) = gateway_with(&rules).await?;
+    eventually(async || edge.get("a.example", "/cut").await?.seen()).await?;
+    for (path, expected) in [
+        ("/cut", "/"),
+        ("/cut?a=b", "/?a=b"),
+        ("/cut/", "/"),
+        ("/cut//a", "//a"),
+        ("/cut%2Fa?b", "/a?b"),
+    ] {
+        assert_eq!(
+            edge.get("a.example", path).await?.seen()?.path,
+            expected,
+            "{path}"
+        );
+    }
+    // As proxies write it, with a query and no path.
+    let request =
+        "GET http://a.example?whole HTTP/1.1\r\nHost: a.example\r\nX-Root: a\r\nConnection: close\r\n\r\n";
+    let answer = raw(edge.address(), request.as_bytes()).await?;
+    let seen = backend.seen().iter().any(|seen| seen.path == "/?whole");
+    assert!(seen, "{}", String::from_utf8_lossy(&answer));
     Ok(())
 }
 

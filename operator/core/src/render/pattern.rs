@@ -60,11 +60,11 @@ impl Regex {
     /// Matches a URI as sent whose decoded path starts with these segments, which is known: it need not be compared
     /// byte by byte, just as many bytes are left out, however they are encoded.
     ///
-    /// The first group is the rest of the path, the second the query with its question mark; with `rest` false there
-    /// is no more path, and the first group is the query.
+    /// The first group is the rest of the path behind a slash, which a client may have encoded, the second the query
+    /// with its question mark; with `rest` false there is no more path, and the first group is the query.
     pub(super) fn encoded_prefix(prefix: &Path, rest: bool) -> Self {
         let length = prefix.without_trailing_slash().len();
-        let rest = if rest { "((?:/|%2[Ff])[^?]*)" } else { "" };
+        let rest = if rest { "(?:/|%2[Ff])([^?]*)" } else { "" };
         Self(format!(r"^(?:%..|[^%?]){{{length}}}{rest}(\?.*)?\z"))
     }
 

@@ -60,7 +60,8 @@ fn encoded_view(id: Id, rewrite: &PathRewrite) -> RewriteView {
     let new = replacement.strip_suffix('/').unwrap_or(replacement);
     let mut entries = vec![EntryView {
         regex: Regex::encoded_prefix(prefix, true),
-        value: Value::text(new).then_nginx("1").then_nginx("2"),
+        // The slash is written anew: an encoded one behind the name of a host would be taken for a part of the name.
+        value: Value::text(new).then_text("/").then_nginx("1").then_nginx("2"),
     }];
     if has_segments(prefix) {
         entries.push(EntryView {

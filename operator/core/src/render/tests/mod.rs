@@ -340,6 +340,6 @@ fn root_is_rewritten_too() {
     };
     assert!(map_of(&config).starts_with(&format!(
         "map $plain_uri $rewrite_{id} {{\n    default \"\";\n    \
-         \"~^(?:%..|[^%?]){{0}}((?:/|%2[Ff])[^?]*)(\\?.*)?\\z\" /new$1$2;\n}}"
+         \"~^(?:%..|[^%?]){{0}}(?:/|%2[Ff])([^?]*)(\\?.*)?\\z\" /new/$1$2;\n}}"
     )));
 }
