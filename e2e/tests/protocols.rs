@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result};
 use e2e::{
-    client::{Protocol, Request, Target},
+    client::{Protocol, Request, Target, raw},
     echo::{Echo, Seen},
-    manifests::{EDGE, route_to, service},
+    manifests::{EDGE, route, route_to, service},
     standalone::{Standalone, eventually},
 };
 use futures::{SinkExt, StreamExt};
@@ -67,6 +67,20 @@ async fn client_of_http2_without_tls_reaches_an_ordinary_backend() -> Result<()>
     assert_eq!(answer.version, hyper::Version::HTTP_2);
     let seen = answer.seen()?;
     assert_eq!((seen.proto.as_str(), seen.body), ("HTTP/1.1", 5));
+    Ok(())
+}
+
+#[tokio::test]
+async fn backend_is_told_the_address_for_a_host_where_a_client_of_http_1_0_names_none() -> Result<()> {
+    let route = route("any", "rules: [{ backendRefs: [{ name: shop, port: 80 }] }]");
+    let standalone = Standalone::start(&[("edge.yaml", EDGE), ("route.yaml", &route)]).await?;
+    let backend = standalone.backend("shop", 100).await?;
+    let edge = standalone.edge().await?;
+    eventually(async || edge.get("any.example", "/").await?.seen()).await?;
+    raw(edge.address(), b"GET /nameless HTTP/1.0\r\n\r\n").await?;
+    let seen = backend.seen().into_iter().find(|seen| seen.path == "/nameless");
+    let host = seen.context("the backend has not seen it")?.host;
+    assert_eq!(host, edge.address().ip().to_string());
     Ok(())
 }
 

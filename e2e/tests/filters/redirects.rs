@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use e2e::{
-    client::{Answer, Target},
+    client::{Answer, Target, raw},
     manifests::{EDGE, route},
     standalone::{Standalone, eventually},
 };
@@ -81,6 +81,17 @@ async fn redirect_that_cuts_a_prefix_leads_to_no_host_that_the_path_names() -> R
         let location = "http://a.example:8080/@other.example/a";
         assert_eq!(answer.header("location"), location, "{slash}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn redirect_of_a_request_without_a_host_leads_to_the_address_that_it_reached() -> Result<()> {
+    let (_standalone, _backend, edge) = gateway_with(&rules(&[("/", "")])).await?;
+    redirected(&edge, "/").await?;
+    let answer = raw(edge.address(), b"GET /a HTTP/1.0\r\n\r\n").await?;
+    let answer = String::from_utf8_lossy(&answer);
+    let location = format!("\r\nLocation: http://{}/a\r\n", edge.address());
+    assert!(answer.contains(&location), "{answer}");
     Ok(())
 }
 

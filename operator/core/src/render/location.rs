@@ -157,7 +157,7 @@ fn redirection(redirect: &Redirect) -> AnswerView {
     url = url.then_text("://");
     url = match host {
         Some(host) => url.then_text(host.as_str()),
-        None => url.then_nginx("host"),
+        None => url.then_nginx("client_host"),
     };
     if let Some(port) = port {
         url = url.then_text(&format!(":{port}"));
