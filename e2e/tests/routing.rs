@@ -37,6 +37,39 @@ async fn host_and_path_lead_to_the_backend() -> Result<()> {
 }
 
 #[tokio::test]
+async fn exact_path_with_a_slash_at_its_end_is_not_the_path_without() -> Result<()> {
+    let exact = |path: &str, backend: &str| {
+        format!(
+            "{{ matches: [{{ path: {{ type: Exact, value: {path} }} }}], backendRefs: [{{ name: {backend}, port: 80 }}] }}"
+        )
+    };
+    let all = "{ matches: [{ path: { value: /below } }], backendRefs: [{ name: other, port: 80 }] }";
+    let rules = [
+        exact("/alone/", "shop"),
+        exact("/below/list/", "shop"),
+        all.to_owned(),
+    ];
+    let rules = format!("rules: [{}]", rules.join(", "));
+    let standalone =
+        Standalone::start(&[("edge.yaml", EDGE), ("route.yaml", &route("shop", &rules))]).await?;
+    let _backends = [
+        standalone.backend("shop", 100).await?,
+        standalone.backend("other", 101).await?,
+    ];
+    let edge = standalone.edge().await?;
+    for (path, backend) in [
+        ("/alone/", "shop"),
+        ("/below/list/", "shop"),
+        ("/below/list", "other"),
+    ] {
+        let seen = eventually(async || edge.get("a.example", path).await?.seen()).await?;
+        assert_eq!((seen.backend.as_str(), seen.path.as_str()), (backend, path));
+    }
+    assert_eq!(edge.get("a.example", "/alone").await?.status, 404);
+    Ok(())
+}
+
+#[tokio::test]
 async fn target_reaches_the_backend_as_it_was_sent() -> Result<()> {
     let standalone = Standalone::start(&[
         ("edge.yaml", EDGE),

@@ -101,7 +101,7 @@ pub enum LocationPath {
 pub enum Then {
     /// The one rule that can match here does so without conditions.
     Do(Arc<Action>),
-    /// Several rules can match, or one under conditions.
+    /// Several rules can match, one under conditions, or none.
     Dispatch(Id),
 }
 

@@ -123,9 +123,15 @@ impl<'a> Index<'a> {
     }
 
     /// The locations that tell these paths apart.
+    ///
+    /// For each path that ends with a slash there is also one for the path without: NGINX would redirect its requests,
+    /// see <https://nginx.org/en/docs/http/ngx_http_core_module.html#location>.
     fn paths(&self) -> BTreeSet<LocationPath> {
         let mut paths = BTreeSet::new();
-        paths.extend(self.exact.keys().map(|path| LocationPath::Exact((*path).clone())));
+        for path in self.exact.keys() {
+            paths.insert(LocationPath::Exact((*path).clone()));
+            paths.extend(path.trimmed().map(LocationPath::Exact));
+        }
         for (path, _) in self.prefix.values() {
             let path = path.trimmed();
             paths.extend(path.clone().map(LocationPath::Exact));
