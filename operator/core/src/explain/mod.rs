@@ -126,7 +126,7 @@ fn unmet(condition: &Condition, request: &Request) -> Option<String> {
         Subject::Query(name) => (format!("query parameter {name}"), request.query(name)),
     };
     match actual {
-        None => Some(format!("{what} is absent, it must be {}", pattern.source())),
+        None => Some(format!("{what} has no value, it must be {}", pattern.source())),
         Some(actual) if matches(pattern, &actual) => None,
         Some(actual) => Some(format!(
             "{what} is {}, it must be {}",

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::syntax::Hostname;
+use crate::syntax::{Hostname, percent_decoded};
 
 /// A request, as far as routing looks at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct Request {
     pub method: String,
     /// `http` or `https`.
     pub scheme: String,
-    /// Host without its port, in lower case.
+    /// Host without its port and without a dot at its end, in lower case.
     pub host: String,
     /// Port of the URL, or the scheme's own.
     pub port: u16,
@@ -57,7 +57,7 @@ impl Request {
         Ok(Self {
             method: method.to_ascii_uppercase(),
             scheme: scheme.to_owned(),
-            host: host.to_ascii_lowercase(),
+            host: host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase(),
             port,
             path,
             query: query.to_owned(),
@@ -83,15 +83,15 @@ impl Request {
         (!values.is_empty()).then(|| values.join(", "))
     }
 
-    /// The decoded value of the first query parameter of that name; `None` if it is absent.
+    /// The decoded value of the first query parameter of that name; `None` if it is absent, or encodes nothing.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<Vec<u8>> {
         let parameters = self.query.split('&').filter(|parameter| !parameter.is_empty());
         let mut pairs = parameters.map(|parameter| parameter.split_once('=').unwrap_or((parameter, "")));
-        let decoded = |text: &str| decoded(&text.replace('+', " "));
-        pairs
-            .find(|(parameter, _)| decoded(parameter) == name.as_bytes())
-            .map(|(_, value)| decoded(value))
+        let decoded = |text: &str| percent_decoded(&text.replace('+', " "));
+        let (_, value) =
+            pairs.find(|(parameter, _)| decoded(parameter).as_deref() == Some(name.as_bytes()))?;
+        decoded(value)
     }
 }
 
@@ -104,10 +104,11 @@ fn header(line: &str) -> Result<(String, String), RequestError> {
     Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
 }
 
-/// A path as NGINX matches it: percent-decoded, dot segments resolved, slashes as they are.
+/// A path as NGINX matches it: percent-decoded, dot segments resolved, slashes as they are; `None` for what it answers
+/// with 400.
 fn normalized(path: &str) -> Option<Vec<u8>> {
     let mut segments: Vec<Vec<u8>> = Vec::new();
-    let decoded = decoded(path);
+    let decoded = percent_decoded(path).filter(|path| !path.contains(&0))?;
     let mut rest = decoded
         .strip_prefix(b"/")
         .unwrap_or(&decoded)
@@ -135,25 +136,6 @@ fn normalized(path: &str) -> Option<Vec<u8>> {
         path.extend(segment);
     }
     Some(if path.is_empty() { b"/".to_vec() } else { path })
-}
-
-/// The bytes that a percent-encoded text stands for; a percent sign that encodes nothing stands for itself.
-fn decoded(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let digits =
-            digits.filter(|digits| byte == b'%' && digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        if let Some(decoded) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            bytes.push(decoded);
-            rest = &tail[2..];
-        } else {
-            bytes.push(byte);
-            rest = tail;
-        }
-    }
-    bytes
 }
 
 impl fmt::Display for RequestError {
@@ -185,7 +167,18 @@ mod tests {
     }
 
     #[test]
-    fn a_path_above_the_root_is_refused() {
-        assert!(Request::parse("GET http://a/..", []).is_err());
+    fn a_parameter_that_encodes_nothing_has_no_value() {
+        let request = Request::parse("GET http://a/?%6=b&a=%zz&a=d", []).expect("a request");
+        assert_eq!(request.query("a"), None);
+    }
+
+    #[test]
+    fn a_path_that_nginx_refuses_is_refused() {
+        for path in ["/..", "/%", "/%2", "/%+1", "/%zz", "/%00"] {
+            assert!(
+                Request::parse(&format!("GET http://a{path}"), []).is_err(),
+                "{path}"
+            );
+        }
     }
 }

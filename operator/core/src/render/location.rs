@@ -6,7 +6,7 @@ use super::{
     backend_tls::{TlsView, tls_view},
     cors,
     headers::{Field, ResponseFields, request_fields},
-    rewrites::percent_decoded,
+    rewrites::decoded,
     text::{
         Comment, FieldName, InternalName, LocationName, Number, Time, UpstreamName, Value, Variable, Word,
     },
@@ -283,7 +283,7 @@ fn request(to: Destination, internal: bool, path: Option<&RewrittenPath>, config
     ProxyView {
         module: Word(module),
         path: path.filter(|_| h2c).map(|path| match path {
-            RewrittenPath::Full(path) => Value::text(&percent_decoded(path)),
+            RewrittenPath::Full(path) => Value::text(&decoded(path)),
             RewrittenPath::Prefix(id) => Value::variable(Variable::DecodedRewrite(*id)),
         }),
         restores_path: h2c && changed,

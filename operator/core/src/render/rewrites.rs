@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{Config, PathRewrite, Protocol, Proxy, RewrittenPath, Step},
-    syntax::{Id, Path},
+    syntax::{Id, Path, percent_decoded},
 };
 
 views! {
@@ -79,7 +79,7 @@ fn encoded_view(id: Id, rewrite: &PathRewrite) -> RewriteView {
 
 fn decoded_view(id: Id, rewrite: &PathRewrite) -> RewriteView {
     let PathRewrite { prefix, replacement } = rewrite;
-    let new = percent_decoded(replacement.strip_suffix('/').unwrap_or(replacement));
+    let new = decoded(replacement.strip_suffix('/').unwrap_or(replacement));
     let mut entries = vec![EntryView {
         regex: Regex::decoded_prefix(prefix, true),
         value: Value::text(&new).then_nginx("1"),
@@ -107,16 +107,10 @@ fn or_root(path: &str) -> &str {
     if path.is_empty() { "/" } else { path }
 }
 
-/// A path without its percent-encodings, as far as it is text.
-pub(super) fn percent_decoded(path: &str) -> String {
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let digits = (byte == b'%').then(|| tail.get(..2)).flatten();
-        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        decoded.push(value.unwrap_or(byte));
-        rest = if value.is_some() { &tail[2..] } else { tail };
+/// A path without its percent-encodings, as far as it is text; as it is where they are none.
+pub(super) fn decoded(path: &str) -> String {
+    match percent_decoded(path) {
+        Some(decoded) => String::from_utf8_lossy(&decoded).into_owned(),
+        None => path.to_owned(),
     }
-    String::from_utf8_lossy(&decoded).into_owned()
 }

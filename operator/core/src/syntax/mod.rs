@@ -10,6 +10,7 @@ mod id;
 mod method;
 mod path;
 pub mod pattern;
+mod percent;
 
 pub use header_name::HeaderName;
 pub use hostname::Hostname;
@@ -18,3 +19,4 @@ pub(crate) use id::digest;
 pub use method::Method;
 pub use path::Path;
 pub use pattern::Pattern;
+pub(crate) use percent::percent_decoded;

@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::percent::percent_decoded;
+
 /// A path as NGINX matches it: absolute, percent-decoded, without dot segments.
 ///
 /// It may hold any text that percent-encodings can stand for, except NUL.
@@ -20,7 +22,10 @@ impl Path {
         if !path.starts_with('/') || encoded.contains("%2f") || path.len() > 1024 {
             return None;
         }
-        let decoded = decode(path.as_bytes()).filter(|path| std::str::from_utf8(path).is_ok())?;
+        let decoded = percent_decoded(path).filter(|_| path.bytes().all(is_path_byte))?;
+        if decoded.contains(&0) || std::str::from_utf8(&decoded).is_err() {
+            return None;
+        }
         let mut segments = decoded[1..].split(|byte| *byte == b'/').peekable();
         while let Some(segment) = segments.next() {
             let last = segments.peek().is_none();
@@ -51,26 +56,9 @@ impl Path {
     }
 }
 
-/// The bytes that a percent-encoded string stands for; `None` where the encoding is broken or a byte could not
-/// stand in a request line.
-fn decode(path: &[u8]) -> Option<Vec<u8>> {
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        if byte == b'%' {
-            let (digits, tail) = rest.split_at_checked(2)?;
-            rest = tail;
-            let digits = std::str::from_utf8(digits).ok()?;
-            let valid = digits.bytes().all(|digit| digit.is_ascii_hexdigit()) && digits != "00";
-            decoded.push(u8::from_str_radix(digits, 16).ok().filter(|_| valid)?);
-        } else if byte > b' ' && byte != 0x7f && !b"?#".contains(&byte) {
-            decoded.push(byte);
-        } else {
-            return None;
-        }
-    }
-    Some(decoded)
+/// Whether the byte can stand in the path of a request line.
+fn is_path_byte(byte: u8) -> bool {
+    byte > b' ' && byte != 0x7f && !b"?#".contains(&byte)
 }
 
 impl fmt::Display for Path {
