@@ -10,73 +10,114 @@ use crate::harness::{Kind, Setting, beside_others};
 
 const PICKER: Kind = Kind::new("flotilla.dev/v1alpha1", "EndpointPicker");
 
-/// Settings of an `NginxFleet` that contradict each other, and what the API server says.
-const CONTRADICTIONS: [(&str, &str); 13] = [
+/// Settings that contradict each other, and what the API server says.
+const CONTRADICTIONS: [(Kind, &str, &str); 14] = [
     (
+        Kind::NGINX_FLEET,
         "workload: {replicas: 2, autoscaling: {maxReplicas: 4}}",
         "replicas and autoscaling exclude each other: with autoscaling, the load says how many pods there are",
     ),
     (
+        Kind::NGINX_FLEET,
         "workload: {kind: DaemonSet, replicas: 2}",
         "a DaemonSet has one pod on each node: replicas and autoscaling are for a Deployment",
     ),
     (
+        Kind::NGINX_FLEET,
         "workload: {kind: DaemonSet, autoscaling: {maxReplicas: 4}}",
         "a DaemonSet has one pod on each node: replicas and autoscaling are for a Deployment",
     ),
     (
+        Kind::NGINX_FLEET,
         "workload: {autoscaling: {minReplicas: 3, maxReplicas: 2}}",
         "minReplicas is above maxReplicas",
     ),
     (
+        Kind::NGINX_FLEET,
         "workload: {disruptionBudget: {minAvailable: 1, maxUnavailable: 1}}",
         "either minAvailable or maxUnavailable is required, and not both",
     ),
     (
+        Kind::NGINX_FLEET,
         "workload: {disruptionBudget: {}}",
         "either minAvailable or maxUnavailable is required, and not both",
     ),
     (
+        Kind::NGINX_FLEET,
         "service: {type: NodePort, loadBalancerClass: example.com/mine}",
         "loadBalancerClass is for type LoadBalancer",
     ),
     (
+        Kind::NGINX_FLEET,
         "service: {type: ClusterIP, loadBalancerSourceRanges: [192.0.2.0/24]}",
         "loadBalancerSourceRanges is for type LoadBalancer",
     ),
     (
+        Kind::NGINX_FLEET,
         "service: {type: NodePort, loadBalancerSourceRanges: [192.0.2.0/24]}",
         "loadBalancerSourceRanges is for type LoadBalancer",
     ),
     (
+        Kind::NGINX_FLEET,
         "service: {type: ClusterIP, externalTrafficPolicy: Local}",
         "externalTrafficPolicy is for types LoadBalancer and NodePort",
     ),
     (
+        Kind::NGINX_FLEET,
         "service: {type: ClusterIP, nodePorts: [{port: 80, nodePort: 30080}]}",
         "nodePorts is for types LoadBalancer and NodePort",
     ),
     (
+        Kind::NGINX_FLEET,
         "service: {ipFamilies: [IPv4, IPv4]}",
         "ipFamilies names one family twice",
     ),
     (
+        Kind::NGINX_FLEET,
         "service: {ipFamilies: [IPv4, IPv6], ipFamilyPolicy: SingleStack}",
         "ipFamilies names two families, and ipFamilyPolicy SingleStack is for one",
+    ),
+    (
+        PICKER,
+        "implementation: LlmD",
+        "llm-d's router has no default image: name the image of its picker",
     ),
 ];
 
 /// Settings next to those, which are right.
-const SENSIBLE: [&str; 9] = [
-    "workload: {replicas: 0}",
-    "workload: {kind: DaemonSet, disruptionBudget: {maxUnavailable: 50%}}",
-    "workload: {autoscaling: {minReplicas: 2, maxReplicas: 2}}",
-    "workload: {autoscaling: {minReplicas: 2}}",
-    "service: {loadBalancerClass: example.com/mine, loadBalancerSourceRanges: [192.0.2.0/24]}",
-    "service: {type: LoadBalancer, loadBalancerSourceRanges: [192.0.2.0/24, '2001:db8::/32']}",
-    "service: {type: NodePort, externalTrafficPolicy: Local, nodePorts: [{port: 80, nodePort: 30080}]}",
-    "service: {ipFamilies: [IPv4, IPv6], ipFamilyPolicy: PreferDualStack}",
-    "service: {type: ClusterIP, ipFamilies: [IPv4]}",
+const SENSIBLE: [(Kind, &str); 11] = [
+    (Kind::NGINX_FLEET, "workload: {replicas: 0}"),
+    (
+        Kind::NGINX_FLEET,
+        "workload: {kind: DaemonSet, disruptionBudget: {maxUnavailable: 50%}}",
+    ),
+    (
+        Kind::NGINX_FLEET,
+        "workload: {autoscaling: {minReplicas: 2, maxReplicas: 2}}",
+    ),
+    (Kind::NGINX_FLEET, "workload: {autoscaling: {minReplicas: 2}}"),
+    (
+        Kind::NGINX_FLEET,
+        "service: {loadBalancerClass: example.com/mine, loadBalancerSourceRanges: [192.0.2.0/24]}",
+    ),
+    (
+        Kind::NGINX_FLEET,
+        "service: {type: LoadBalancer, loadBalancerSourceRanges: [192.0.2.0/24, '2001:db8::/32']}",
+    ),
+    (
+        Kind::NGINX_FLEET,
+        "service: {type: NodePort, externalTrafficPolicy: Local, nodePorts: [{port: 80, nodePort: 30080}]}",
+    ),
+    (
+        Kind::NGINX_FLEET,
+        "service: {ipFamilies: [IPv4, IPv6], ipFamilyPolicy: PreferDualStack}",
+    ),
+    (
+        Kind::NGINX_FLEET,
+        "service: {type: ClusterIP, ipFamilies: [IPv4]}",
+    ),
+    (PICKER, "{implementation: LlmD, image: 'llm-d.example/router:v1'}"),
+    (PICKER, "implementation: InferenceExtension"),
 ];
 
 /// Settings of kinds that their schemas do not admit, and a part of what the API server says.
@@ -104,21 +145,17 @@ const MISFITS: [(Kind, &str, &str); 6] = [
 #[tokio::test]
 async fn settings_that_contradict_each_other_are_refused_with_a_reason() -> Result<()> {
     beside_others("contradictions", async |setting: &Setting| {
-        for (settings, reason) in CONTRADICTIONS {
-            let said = refusal(setting, Kind::NGINX_FLEET, settings).await?;
+        for (kind, settings, reason) in CONTRADICTIONS {
+            let said = refusal(setting, kind, settings).await?;
             assert!(said.contains(reason), "{settings}: {said}");
         }
         for (kind, settings, field) in MISFITS {
             let said = refusal(setting, kind, settings).await?;
             assert!(said.contains(field), "{settings}: {said}");
         }
-        for (number, settings) in SENSIBLE.iter().enumerate() {
-            let fleet = object(Kind::NGINX_FLEET, &format!("fleet-{number}"), settings)?;
-            setting
-                .namespace(Kind::NGINX_FLEET)
-                .create(fleet)
-                .await
-                .context(*settings)?;
+        for (number, (kind, settings)) in SENSIBLE.into_iter().enumerate() {
+            let sensible = object(kind, &format!("sensible-{number}"), settings)?;
+            setting.namespace(kind).create(sensible).await.context(settings)?;
         }
         Ok(())
     })
@@ -132,7 +169,7 @@ fn every_rule_of_our_kinds_is_broken_by_a_contradiction() -> Result<()> {
         let file = workspace::root().join(format!("crds/flotilla.dev_{kind}.yaml"));
         rules.extend(messages(&serde_saphyr::from_str(&fs::read_to_string(file)?)?));
     }
-    let broken = CONTRADICTIONS.map(|(_, reason)| reason.to_owned());
+    let broken = CONTRADICTIONS.map(|(_, _, reason)| reason.to_owned());
     assert_eq!(rules, BTreeSet::from(broken));
     Ok(())
 }

@@ -18,6 +18,10 @@ with_pod_settings! {
     #[allow(clippy::duplicated_attributes, reason = "columns may have the same type")]
     #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "camelCase")]
+    #[schemars(extend("x-kubernetes-validations" = [{
+        "rule": "!has(self.implementation) || self.implementation != 'LlmD' || has(self.image)",
+        "message": "llm-d's router has no default image: name the image of its picker",
+    }]))]
     #[kube(
         group = "flotilla.dev",
         version = "v1alpha1",
