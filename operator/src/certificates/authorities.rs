@@ -74,13 +74,15 @@ impl Authorities {
         entries.collect()
     }
 
+    /// Certificate of each, in PEM.
+    pub fn certificates(&self) -> impl Iterator<Item = &str> {
+        self.0.values().map(|authority| authority.certificate.as_str())
+    }
+
     /// Certificates of all, in PEM, for those who have to trust them.
     #[must_use]
     pub fn bundle(&self) -> String {
-        self.0
-            .values()
-            .map(|authority| authority.certificate.as_str())
-            .collect()
+        self.certificates().collect()
     }
 
     /// The authorities as they should be by now: without those that are over, and with a new one where the youngest is

@@ -5,8 +5,12 @@
 //!    └──watch──> every replica: signs a certificate of its own, in memory, and tells agents whom to trust
 //!                         └───> `serving`: what endpoint pickers serve with, signed by the leader
 //! ```
+//!
+//! Agents trust the authorities that there are and no others. Gateways trust those of pickers that are gone for a while
+//! longer: pickers show what they were given until the kubelet brings them something else.
 
 mod authorities;
+mod former;
 mod serving;
 
 use std::{
@@ -35,6 +39,8 @@ use rustls::{
 use tokio::{sync::watch, time::sleep};
 
 use crate::parts::Parts;
+
+use former::Former;
 
 pub use authorities::Authorities;
 pub use serving::serving;
@@ -70,6 +76,7 @@ pub struct Certificates {
     current: Arc<Current>,
     authorities: watch::Receiver<Authorities>,
     bundle: watch::Receiver<String>,
+    bundle_of_servers: watch::Receiver<String>,
 }
 
 /// What a TLS server shows to its clients.
@@ -87,11 +94,12 @@ impl Certificates {
     #[must_use]
     pub fn keep(parts: &mut Parts, client: &Client, secret: ObjectKey, names: Vec<String>) -> Self {
         let authorities = watch::Sender::new(Authorities::default());
-        let bundle = watch::Sender::new(String::new());
+        let [bundle, bundle_of_servers] = [const { String::new() }; 2].map(watch::Sender::new);
         let certificates = Self {
             current: Arc::default(),
             authorities: authorities.subscribe(),
             bundle: bundle.subscribe(),
+            bundle_of_servers: bundle_of_servers.subscribe(),
         };
         let keeper = Keeper {
             secrets: Api::namespaced(client.clone(), &secret.namespace),
@@ -100,6 +108,8 @@ impl Certificates {
             current: certificates.current.clone(),
             authorities,
             bundle,
+            bundle_of_servers,
+            former: Former::default(),
         };
         parts.run("keeper of certificates", keeper.run());
         certificates
@@ -115,6 +125,13 @@ impl Certificates {
     #[must_use]
     pub fn bundle(&self) -> watch::Receiver<String> {
         self.bundle.clone()
+    }
+
+    /// Certificates of the authorities that certificates of the servers that we run may come from, in PEM: those that
+    /// are gone are among them until the kubelet has brought servers another certificate. Empty before the first.
+    #[must_use]
+    pub fn bundle_of_servers(&self) -> watch::Receiver<String> {
+        self.bundle_of_servers.clone()
     }
 
     /// What a server of HTTP/2 over TLS needs.
@@ -135,10 +152,12 @@ struct Keeper {
     current: Arc<Current>,
     authorities: watch::Sender<Authorities>,
     bundle: watch::Sender<String>,
+    bundle_of_servers: watch::Sender<String>,
+    former: Former,
 }
 
 impl Keeper {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut changes = pin!(watch_object(self.secrets.clone(), &self.secret.name).default_backoff());
         let mut stored = None;
         let mut wait = PERIOD;
@@ -153,7 +172,7 @@ impl Keeper {
             }
             let Some(stored) = &stored else { continue };
             wait = match self.look(stored.as_ref()).await {
-                Ok(()) => PERIOD,
+                Ok(()) => self.former.due(SystemTime::now()).unwrap_or(PERIOD).min(PERIOD),
                 Err(error) => {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::error!(%error, cause, "the operator's certificate is not renewed, trying again");
@@ -164,7 +183,7 @@ impl Keeper {
     }
 
     /// Renews what is due. Authorities count once they are stored: two replicas may make some at once.
-    async fn look(&self, stored: Option<&Secret>) -> Result<(), Error> {
+    async fn look(&mut self, stored: Option<&Secret>) -> Result<(), Error> {
         let now = SystemTime::now();
         let data = stored
             .and_then(|secret| secret.data.as_ref())
@@ -180,6 +199,8 @@ impl Keeper {
         if let Some(signer) = authorities.signer(now) {
             let issued = authorities.issue(signer, &self.names, now)?;
             *self.current.0.write() = Some(Arc::new(certified(&issued)?));
+            self.former.note(&self.authorities.borrow(), &authorities, now);
+            replace(&self.bundle_of_servers, self.former.bundle(&authorities));
             replace(&self.bundle, authorities.bundle());
             replace(&self.authorities, authorities);
         }

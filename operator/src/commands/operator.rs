@@ -144,7 +144,7 @@ async fn serve(args: Operator) -> anyhow::Result<()> {
         metrics,
     };
     tracing::info!(%listen, ?admin, "running");
-    let authorities = endpoint_pickers.then(|| certificates.bundle());
+    let authorities = endpoint_pickers.then(|| certificates.bundle_of_servers());
     parts.run("loop", reconcile(source, authorities, controller));
     parts.last().await?;
     tracing::info!("stopping; gateways go on");
