@@ -10,8 +10,9 @@ use super::message::{HeaderAppendAction, HeaderMutation, HeaderValueOption};
 /// Carries out what the picker wants of some headers.
 ///
 /// Pickers send every header that they were shown again, without saying what is to become of the one that is there. So
-/// one replaces the other unless the picker asks for both, though Envoy's definition has it the other way round. What
-/// frames the message stays ours.
+/// one replaces the other unless the picker asks for both, though Envoy's definition has it the other way round. Of a
+/// header with several values they know the last alone; where they send that again, the others stay. What frames the
+/// message stays ours.
 pub(super) fn apply(mutation: HeaderMutation, headers: &mut HeaderMap) {
     for name in &mutation.remove_headers {
         if let Some(name) = changeable(name) {
@@ -49,22 +50,27 @@ fn set(option: HeaderValueOption, headers: &mut HeaderMap) {
     };
     let Ok(value) = value else { return };
     let is_there = headers.contains_key(&name);
+    let mut known = headers.get_all(&name).iter();
     // A table that is full, at 24,576 headers, stays as it is.
     let _ = match action {
-        HeaderAppendAction::AppendIfExistsOrAdd => headers.try_append(name, value).map(drop),
-        HeaderAppendAction::AddIfAbsent if is_there => Ok(()),
-        HeaderAppendAction::OverwriteIfExists if !is_there => Ok(()),
+        None if known.any(|known| known == value) => Ok(()),
+        Some(HeaderAppendAction::AppendIfExistsOrAdd) => headers.try_append(name, value).map(drop),
+        Some(HeaderAppendAction::AddIfAbsent) if is_there => Ok(()),
+        Some(HeaderAppendAction::OverwriteIfExists) if !is_there => Ok(()),
         _ => headers.try_insert(name, value).map(drop),
     };
 }
 
-/// What becomes of a header that is there already.
-fn action(option: &HeaderValueOption) -> HeaderAppendAction {
+/// What becomes of a header that is there already; none if the picker has not said.
+fn action(option: &HeaderValueOption) -> Option<HeaderAppendAction> {
     match (option.append, option.append_action()) {
-        (Some(true), _) => HeaderAppendAction::AppendIfExistsOrAdd,
+        (Some(true), _) => Some(HeaderAppendAction::AppendIfExistsOrAdd),
         // The same on the wire as nothing in particular.
-        (_, HeaderAppendAction::AppendIfExistsOrAdd) => HeaderAppendAction::OverwriteIfExistsOrAdd,
-        (_, action) => action,
+        (None, HeaderAppendAction::AppendIfExistsOrAdd) => None,
+        (Some(false), HeaderAppendAction::AppendIfExistsOrAdd) => {
+            Some(HeaderAppendAction::OverwriteIfExistsOrAdd)
+        }
+        (_, action) => Some(action),
     }
 }
 
@@ -140,6 +146,23 @@ mod tests {
                 let values: Vec<_> = headers.get_all("x-a").into_iter().collect();
                 assert_eq!(values, after, "{append:?} {action:?} of {before:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_header_with_several_values_keeps_them_when_one_is_sent_again() {
+        use HeaderAppendAction::{AppendIfExistsOrAdd, OverwriteIfExistsOrAdd};
+        let before = [("set-cookie", "a"), ("set-cookie", "b")];
+        for (append, action, value, after) in [
+            (None, AppendIfExistsOrAdd, "a", &["a", "b"][..]),
+            (None, AppendIfExistsOrAdd, "b", &["a", "b"]),
+            (None, AppendIfExistsOrAdd, "c", &["c"]),
+            (None, OverwriteIfExistsOrAdd, "b", &["b"]),
+            (Some(false), AppendIfExistsOrAdd, "b", &["b"]),
+        ] {
+            let headers = applied(vec![option("set-cookie", value, append, action)], &[], &before);
+            let values: Vec<_> = headers.get_all("set-cookie").into_iter().collect();
+            assert_eq!(values, after, "{append:?} {action:?} {value}");
         }
     }
 
