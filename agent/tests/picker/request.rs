@@ -116,6 +116,27 @@ fn a_body_that_turns_out_empty_is_none() {
 }
 
 #[test]
+fn no_body_has_a_length_where_the_client_said_so() {
+    with_picker(async |proxy, mut picker| {
+        for length in [Some("0"), None] {
+            let mut request = post(full(""));
+            if let Some(length) = length {
+                request
+                    .headers_mut()
+                    .insert("content-length", length.parse().unwrap());
+            }
+            let script = async { picker.call().await.choose().await };
+            let chosen = proxy.chosen(request, script).await;
+            let headers = chosen.request.headers();
+            assert_eq!(
+                headers.get("content-length").map(|value| value.to_str().unwrap()),
+                length
+            );
+        }
+    });
+}
+
+#[test]
 fn headers_and_body_go_on_as_the_picker_wants_them() {
     with_picker(async |proxy, mut picker| {
         let mut request = post(full("old"));

@@ -9,8 +9,8 @@ use super::{
     violation::{MOST_HEADERS, Violation},
 };
 
-/// The response that a picker wants instead of the endpoint's.
-pub(super) fn answer(immediate: ImmediateResponse) -> Result<Response<Bytes>, Violation> {
+/// The response that a picker wants instead of the endpoint's. A status of gRPC is for calls of gRPC alone.
+pub(super) fn answer(immediate: ImmediateResponse, is_grpc: bool) -> Result<Response<Bytes>, Violation> {
     let ImmediateResponse {
         status,
         headers,
@@ -23,7 +23,7 @@ pub(super) fn answer(immediate: ImmediateResponse) -> Result<Response<Bytes>, Vi
         .filter(|code| (200..600).contains(code))
         .and_then(|code| StatusCode::from_u16(code).ok())
         .ok_or(Violation::Status(code))?;
-    let mut response = match grpc_status {
+    let mut response = match grpc_status.filter(|_| is_grpc) {
         Some(grpc_status) => of_grpc(grpc_status, &body),
         None => of_http(status, body),
     };
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn status_headers_and_body_are_the_pickers() {
-        let response = answer(immediate(429)).unwrap();
+        let response = answer(immediate(429), false).unwrap();
         assert_eq!(response.status(), 429);
         assert_eq!(
             response.headers()["x-llm-d-request-dropped-reason"],
@@ -109,13 +109,13 @@ mod tests {
     }
 
     #[test]
-    fn a_status_of_grpc_is_said_as_grpc_says_it() {
-        let grpc_status = Some(GrpcStatus { status: 8 });
-        let response = answer(ImmediateResponse {
-            grpc_status,
+    fn a_status_of_grpc_is_said_as_grpc_says_it_and_to_nobody_else() {
+        let both = || ImmediateResponse {
+            grpc_status: Some(GrpcStatus { status: 8 }),
             ..immediate(429)
-        })
-        .unwrap();
+        };
+        assert_eq!(answer(both(), false).unwrap().status(), 429);
+        let response = answer(both(), true).unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["grpc-status"], "8");
         assert_eq!(
@@ -128,7 +128,10 @@ mod tests {
     #[test]
     fn what_is_no_final_status_is_no_answer() {
         for code in [-1, 0, 100, 199, 600, 65_736] {
-            assert_eq!(answer(immediate(code)).unwrap_err(), Violation::Status(code));
+            assert_eq!(
+                answer(immediate(code), false).unwrap_err(),
+                Violation::Status(code)
+            );
         }
     }
 }

@@ -185,10 +185,10 @@ where
     Ok(())
 }
 
-/// Sets the length of a body that the picker may have changed.
+/// Sets the length of a body that the picker may have changed; of none only where the client did.
 fn frame<B>(headers: &mut HeaderMap, body: &Held<B>) {
-    headers.remove(CONTENT_LENGTH);
-    if !body.chunks().is_empty() && !body.has_trailers() {
+    let had_length = headers.remove(CONTENT_LENGTH).is_some();
+    if (had_length || !body.chunks().is_empty()) && !body.has_trailers() {
         headers.insert(CONTENT_LENGTH, body.length().into());
     }
 }

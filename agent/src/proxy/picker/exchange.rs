@@ -51,6 +51,7 @@ pub struct Exchange {
     protocol: Option<ProtocolConfiguration>,
     subset: Option<Metadata>,
     phase: Phase,
+    is_grpc: bool,
     request: Half,
     destination: Option<String>,
     /// For what the picker may still return for the request's body.
@@ -75,6 +76,7 @@ impl Exchange {
             protocol: Some(message::protocol()),
             subset,
             phase: Phase::Request,
+            is_grpc: false,
             request: Half::default(),
             destination: None,
             returnable: Room::new(limit),
@@ -86,8 +88,9 @@ impl Exchange {
 
     /// Takes the headers of the request, and whether that is all of it.
     pub fn show_request(&mut self, headers: HttpHeaders) -> ProcessingRequest {
+        self.is_grpc = message::is_grpc(&headers);
         if headers.end_of_stream {
-            self.request.body.end();
+            self.request.body.omit();
         }
         self.of_request(Request::RequestHeaders(headers))
     }
@@ -107,7 +110,7 @@ impl Exchange {
     pub fn show_response(&mut self, headers: HttpHeaders, served: Metadata) -> Option<ProcessingRequest> {
         self.phase = Phase::Response;
         if headers.end_of_stream {
-            self.response.body.end();
+            self.response.body.omit();
         }
         let metadata_context = Some(served);
         (!self.is_gone).then(|| ProcessingRequest {
@@ -229,7 +232,7 @@ impl Exchange {
         }
         match (self.phase, response) {
             (_, Some(Response::ImmediateResponse(immediate))) => {
-                self.answer = Some(answer(immediate)?);
+                self.answer = Some(answer(immediate, self.is_grpc)?);
                 Ok(())
             }
             (Phase::Request, Some(Response::RequestHeaders(HeadersResponse { response }))) => {
@@ -266,10 +269,7 @@ impl Exchange {
             Some(Mutation::StreamedResponse(piece)) => &piece.body,
             Some(Mutation::ClearBody(_)) | None => return Ok(()),
         };
-        self.returnable = self
-            .returnable
-            .beside(returned.len())
-            .ok_or(Violation::Body)?;
+        self.returnable = self.returnable.beside(returned.len()).ok_or(Violation::Body)?;
         Ok(())
     }
 

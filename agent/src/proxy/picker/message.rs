@@ -71,6 +71,13 @@ pub fn header_map<'a>(
     }
 }
 
+/// Whether headers are those of a call of gRPC.
+#[must_use]
+pub fn is_grpc(headers: &HttpHeaders) -> bool {
+    let mut headers = headers.headers.iter().flat_map(|map| &map.headers);
+    headers.any(|header| header.key == "content-type" && header.raw_value.starts_with(b"application/grpc"))
+}
+
 /// The endpoints that the picker may choose from.
 #[must_use]
 pub fn subset(endpoints: impl IntoIterator<Item = String>) -> Metadata {
@@ -95,7 +102,7 @@ pub fn destination(metadata: &Struct) -> Option<&str> {
         return None;
     };
     match &fields.fields.get(DESTINATION)?.kind {
-        Some(Kind::StringValue(endpoints)) => Some(endpoints),
+        Some(Kind::StringValue(endpoints)) if !endpoints.is_empty() => Some(endpoints),
         _ => None,
     }
 }

@@ -73,6 +73,12 @@ impl Passage {
         self.is_ended = true;
     }
 
+    /// There is no body: what the picker answers to one is nothing.
+    pub fn omit(&mut self) {
+        self.end();
+        self.settle();
+    }
+
     /// Takes the picker's answer to a chunk; none keeps it.
     pub fn answer(&mut self, mutation: Option<Mutation>) {
         if self.course != Course::Asked {

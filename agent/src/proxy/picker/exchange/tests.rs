@@ -1,7 +1,8 @@
 use std::fmt::Write as _;
 
 use http::HeaderName;
-use proto::envoy::r#type::v3::HttpStatus;
+use prost::Message as _;
+use proto::envoy::{config::core::v3::HeaderMap as ShownHeaders, r#type::v3::HttpStatus};
 
 use super::*;
 use crate::proxy::picker::{
@@ -81,6 +82,18 @@ fn picked() -> ProcessingResponse {
     let response_of = common(Some(header(message::DESTINATION, ENDPOINT)), None);
     response(Response::RequestHeaders(HeadersResponse {
         response: Some(response_of),
+    }))
+}
+
+/// The same with another body for the request.
+fn picked_with_body() -> ProcessingResponse {
+    let mut common = common(
+        Some(header(message::DESTINATION, ENDPOINT)),
+        Some(Mutation::Body("new".into())),
+    );
+    common.set_status(ResponseStatus::ContinueAndReplace);
+    response(Response::RequestHeaders(HeadersResponse {
+        response: Some(common),
     }))
 }
 
@@ -230,6 +243,14 @@ fn metadata_goes_before_headers_whichever_comes_first() {
 }
 
 #[test]
+fn metadata_that_names_nobody_leaves_the_choice_to_the_header() {
+    let mut exchange = asked("body");
+    exchange.take(with_metadata("", picked())).unwrap();
+    exchange.end();
+    assert_eq!(chosen(&mut exchange).unwrap().0, ENDPOINT);
+}
+
+#[test]
 fn metadata_of_another_namespace_chooses_nothing() {
     let mut message = with_metadata("10.0.0.2:1", request_body(None));
     let metadata = message.dynamic_metadata.as_mut().unwrap();
@@ -308,8 +329,19 @@ fn a_refusal_may_come_during_the_response() {
 }
 
 #[test]
-fn a_refusal_of_grpc_is_one_too() {
-    let mut exchange = asked("body");
+fn a_refusal_of_a_call_of_grpc_is_one_too() {
+    let mut exchange = exchange();
+    let content_type = HeaderValue {
+        key: "content-type".to_owned(),
+        raw_value: "application/grpc+proto".into(),
+        ..HeaderValue::default()
+    };
+    exchange.show_request(HttpHeaders {
+        headers: Some(ShownHeaders {
+            headers: vec![content_type],
+        }),
+        end_of_stream: true,
+    });
     let immediate = ImmediateResponse {
         status: Some(HttpStatus { code: 429 }),
         grpc_status: Some(GrpcStatus { status: 8 }),
@@ -326,17 +358,62 @@ fn a_refusal_of_grpc_is_one_too() {
 #[test]
 fn a_body_may_be_replaced_with_the_headers() {
     let mut exchange = asked("old");
+    exchange.take(picked_with_body()).unwrap();
+    assert_eq!(chosen(&mut exchange).unwrap().1, "new");
+}
+
+#[test]
+fn a_body_may_be_added_with_the_headers() {
+    let mut exchange = exchange();
+    exchange.show_request(end());
+    exchange.take(picked_with_body()).unwrap();
+    assert_eq!(chosen(&mut exchange).unwrap().1, "new");
+}
+
+#[test]
+fn a_body_that_is_returned_where_there_is_none_is_nothing() {
+    for end_of_stream in [true, false] {
+        let mut exchange = exchange();
+        exchange.show_request(end());
+        exchange
+            .take(request_body(Some(streamed("returned", end_of_stream))))
+            .unwrap();
+        exchange.take(picked()).unwrap();
+        assert_eq!(chosen(&mut exchange), Some((ENDPOINT.to_owned(), String::new())));
+        exchange.show_response(end(), Metadata::default());
+        exchange
+            .take(response_body(Some(streamed("returned", end_of_stream))))
+            .unwrap();
+        assert!(exchange.response().is_complete());
+        assert_eq!(passed(&mut exchange), "");
+    }
+}
+
+#[test]
+fn modes_and_deadlines_that_a_picker_wants_change_nothing() {
+    let mut message = picked().encode_to_vec();
+    // `mode_override`, `override_message_timeout` and `request_drain` as Envoy numbers them.
+    message.extend([0x4a, 2, 0x08, 2, 0x52, 2, 0x08, 60, 0x58, 1]);
+    assert_eq!(ProcessingResponse::decode(message.as_slice()).unwrap(), picked());
+}
+
+#[test]
+fn an_endpoint_may_be_named_in_a_value_of_text() {
+    let mut exchange = exchange();
+    exchange.show_request(end());
     let mut message = picked();
-    let Some(Response::RequestHeaders(headers)) = &mut message.response else {
+    let Some(Response::RequestHeaders(HeadersResponse {
+        response: Some(common),
+    })) = &mut message.response
+    else {
         unreachable!("it answers headers");
     };
-    let common = headers.response.as_mut().unwrap();
-    common.set_status(ResponseStatus::ContinueAndReplace);
-    common.body_mutation = Some(BodyMutation {
-        mutation: Some(Mutation::Body("new".into())),
-    });
+    let mutation = common.header_mutation.as_mut().unwrap();
+    let header = mutation.set_headers[0].header.as_mut().unwrap();
+    header.raw_value.clear();
+    header.value = "10.0.0.3:1".to_owned();
     exchange.take(message).unwrap();
-    assert_eq!(chosen(&mut exchange).unwrap().1, "new");
+    assert_eq!(chosen(&mut exchange).unwrap().0, "10.0.0.3:1");
 }
 
 #[test]
