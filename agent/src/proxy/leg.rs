@@ -62,7 +62,7 @@ pub async fn serve(server: Rc<Server>, request: Request<Incoming>) -> Response<B
             return refusal.response(&server.metrics.answers);
         }
     };
-    let asked = leg.picker.is_some().then_some(begun);
+    let asked = leg.is_metered.then_some(begun);
     arrival.respond(&server, &table, client, asked, ongoing).await
 }
 

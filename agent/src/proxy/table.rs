@@ -37,6 +37,8 @@ pub struct Leg {
     pub try_timeout: Option<Duration>,
     pub retry: Option<Retry>,
     pub picker: Option<Picker>,
+    /// Whether what its responses say of tokens is counted.
+    pub is_metered: bool,
 }
 
 /// When a request is sent again after the endpoint may have seen it.
@@ -181,6 +183,7 @@ impl Table {
                 try_timeout: leg.backend_request_timeout.map(Duration::from_millis),
                 retry: leg.retry.as_ref().map(Retry::from),
                 picker,
+                is_metered: leg.metered,
             };
             table.legs.insert(leg.name.clone(), Arc::new(compiled));
         }

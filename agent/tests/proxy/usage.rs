@@ -1,19 +1,17 @@
 //! What is counted of models' answers.
 
-use crate::{
-    picker::with_picker,
-    setting::{Client, Endpoint, Setting, data, nowhere},
-};
+use crate::setting::{Client, Endpoint, Setting, one_endpoint};
 use proto::fleet::Leg;
 
 const WHOLE: &str = r#"{"model":"tide-1b","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":7}}"#;
 
-/// A proxy whose picker is away, which does not matter to what is counted.
-async fn without_picker() -> (Setting, Client, Endpoint) {
-    let endpoint = Endpoint::listen().await;
-    let setting = Setting::start(&with_picker(&[endpoint.address], nowhere().await, true)).await;
-    let client = setting.client().await;
-    (setting, client, endpoint)
+/// A proxy with a model server, which nobody needs to have picked.
+async fn metered() -> (Setting, Client, Endpoint) {
+    one_endpoint(Leg {
+        metered: true,
+        ..Leg::default()
+    })
+    .await
 }
 
 fn tokens(kind: &str) -> String {
@@ -27,7 +25,7 @@ fn count(metric: &str) -> String {
 
 #[tokio::test]
 async fn a_whole_answer_says_its_tokens() {
-    let (setting, mut client, endpoint) = without_picker().await;
+    let (setting, mut client, endpoint) = metered().await;
     client.post("{}").await;
     let (mut connection, _) = endpoint.request().await;
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8";
@@ -43,7 +41,7 @@ async fn a_whole_answer_says_its_tokens() {
 
 #[tokio::test]
 async fn a_stream_says_its_tokens_and_takes_its_time() {
-    let (setting, mut client, endpoint) = without_picker().await;
+    let (setting, mut client, endpoint) = metered().await;
     client.post("{}").await;
     let (mut connection, _) = endpoint.request().await;
     connection
@@ -72,20 +70,20 @@ async fn a_stream_says_its_tokens_and_takes_its_time() {
 
 #[tokio::test]
 async fn other_answers_are_not_looked_at() {
-    let endpoint = Endpoint::listen().await;
-    let with_picker = with_picker(&[endpoint.address], nowhere().await, true);
-    let without = data(&[endpoint.address], Leg::default());
-    for (data, head) in [
-        (&without, "HTTP/1.1 200 OK\r\ncontent-type: application/json"),
-        (&with_picker, "HTTP/1.1 500 Oh\r\ncontent-type: application/json"),
-        (&with_picker, "HTTP/1.1 200 OK\r\ncontent-type: text/plain"),
+    for (metered, head) in [
+        (false, "HTTP/1.1 200 OK\r\ncontent-type: application/json"),
+        (true, "HTTP/1.1 500 Oh\r\ncontent-type: application/json"),
+        (true, "HTTP/1.1 200 OK\r\ncontent-type: text/plain"),
         (
-            &with_picker,
+            true,
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip",
         ),
     ] {
-        let setting = Setting::start(data).await;
-        let mut client = setting.client().await;
+        let leg = Leg {
+            metered,
+            ..Leg::default()
+        };
+        let (setting, mut client, endpoint) = one_endpoint(leg).await;
         client.post("{}").await;
         let (mut connection, _) = endpoint.request().await;
         let length = WHOLE.len();

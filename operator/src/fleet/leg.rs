@@ -19,6 +19,7 @@ pub(super) fn to_leg(name: Id, leg: &config::Leg, certificates: &BTreeMap<String
         backend_request_timeout,
         retry,
         picker,
+        metered,
     } = leg;
     let protocol = match protocol {
         config::Protocol::Http => Protocol::Http1,
@@ -33,6 +34,7 @@ pub(super) fn to_leg(name: Id, leg: &config::Leg, certificates: &BTreeMap<String
         backend_request_timeout: backend_request_timeout.map(milliseconds),
         retry: retry.as_ref().map(to_retry),
         picker: picker.as_ref().map(|picker| to_picker(picker, certificates)),
+        metered: *metered,
     }
 }
 
@@ -167,6 +169,7 @@ mod tests {
             backend_request_timeout: None,
             retry: None,
             picker: None,
+            metered: true,
         };
         let certificates = BTreeMap::from([("edge_client.pem".to_owned(), Pem("chain and key".to_owned()))]);
         let expected = Leg {
@@ -182,6 +185,7 @@ mod tests {
                 client_certificate: "chain and key".to_owned(),
             }),
             request_timeout: Some(1500),
+            metered: true,
             ..Leg::default()
         };
         assert_eq!(to_leg(Id::of(&leg), &leg, &certificates), expected);

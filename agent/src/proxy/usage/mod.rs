@@ -6,7 +6,7 @@
 //!                            └───── Models    figures by model
 //! ```
 //!
-//! Bytes are looked at where they are, and none is kept or held up. Only answers of legs with a picker are looked at.
+//! Bytes are looked at where they are, and none is kept or held up. Only answers of legs that say so are looked at.
 
 pub mod metrics;
 pub mod reader;

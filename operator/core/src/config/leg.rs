@@ -24,6 +24,8 @@ pub struct Leg {
     pub retry: Option<Retry>,
     /// Who chooses among the endpoints; `None` for the proxy, by fewest requests in flight.
     pub picker: Option<Picker>,
+    /// Whether the endpoints serve models, of whose responses the proxy counts the tokens.
+    pub metered: bool,
 }
 
 impl Leg {

@@ -52,18 +52,19 @@ pub(super) fn way(tables: &mut Tables, backend: &BackendTarget, rule: Option<&Ru
         backend_request_timeout: backend_request,
         retry: rule.and_then(|rule| rule.retry.clone()),
         picker: picking.and_then(|picking| picker(tables, picking)),
+        metered: picking.is_some(),
     };
-    Some(if picking.is_some() || !nginx_does(&leg) {
-        Way {
-            target: Target::Leg(define(&mut tables.config.legs, leg)),
-            protocol,
-            tls: None,
-        }
-    } else {
+    Some(if nginx_does(&leg) {
         Way {
             target: Target::Upstream(upstream),
             protocol,
             tls: leg.tls.map(|tls| tables.tls(tls)),
+        }
+    } else {
+        Way {
+            target: Target::Leg(define(&mut tables.config.legs, leg)),
+            protocol,
+            tls: None,
         }
     })
 }
@@ -99,11 +100,13 @@ fn nginx_does(leg: &Leg) -> bool {
         backend_request_timeout,
         retry,
         picker,
+        metered,
     } = leg;
     request_timeout.is_none()
         && backend_request_timeout.is_none()
         && retry.is_none()
         && picker.is_none()
+        && !metered
         && tls.as_ref().is_none_or(nginx_speaks)
 }
 

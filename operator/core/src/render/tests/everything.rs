@@ -211,6 +211,7 @@ fn leg(config: &mut Config, upstream: Id, fail_open: bool) -> Id {
             fail_open,
             one_leads: false,
         }),
+        metered: true,
     };
     let id = Id::of(&leg);
     config.legs.insert(id, leg);
