@@ -16,9 +16,9 @@ use tokio::{
     task::spawn_local,
     time::sleep,
 };
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
-use super::{BoxError, body::Body, headers, leg, server::Server};
+use super::{BoxError, body::Body, headers, leg, outage::Outage, server::Server};
 
 /// Bytes that a connection of HTTP/1.1 reads ahead at most; also the limit of a request's head, beyond which the answer
 /// is 431.
@@ -33,9 +33,13 @@ const CONNECTION_WINDOW: u32 = STREAM_BUFFER * 256 * 2;
 
 /// Serves the connections that come, until it is dropped.
 pub async fn accept(server: Rc<Server>, listener: UnixListener) {
+    let outage = Outage::default();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
+                if let Some(failures) = outage.succeed() {
+                    info!(failures, "accepting again");
+                }
                 let watcher = server.watcher();
                 let server = Rc::clone(&server);
                 spawn_local(async move {
@@ -46,8 +50,10 @@ pub async fn accept(server: Rc<Server>, listener: UnixListener) {
                 });
             }
             Err(error) => {
+                if let Some(failures) = outage.fail() {
+                    error!(%error, failures, "cannot accept");
+                }
                 // Out of descriptors: those in use must come free first.
-                error!(%error, "cannot accept");
                 sleep(Duration::from_millis(10)).await;
             }
         }

@@ -1,15 +1,19 @@
 //! What a leg's picker has to say of a request.
 
-use std::{error::Error, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
 use http::{Request, Response};
 use hyper::body::Bytes;
-use tokio::time::{Instant, timeout_at};
-use tracing::warn;
+use tokio::{
+    select,
+    time::{Instant, timeout_at},
+};
+use tracing::{info, warn};
 
 use super::{
     client_body::ClientBody,
     headers,
+    metrics::Metrics,
     picker::{
         ask::{Asked, Refused, ask},
         respond::Consulted,
@@ -19,6 +23,7 @@ use super::{
     source::Source,
     table::{Leg, Picker, Table},
 };
+use crate::causes;
 
 /// A request on its way, as its picker has it.
 #[derive(Debug)]
@@ -64,6 +69,25 @@ pub async fn consult(
     Ok(advice)
 }
 
+/// What comes of a request's way, unless its picker evicts it before that is known.
+pub async fn unless_evicted<W: Future>(
+    metrics: &Metrics,
+    consulted: Option<&mut Consulted>,
+    mut way: Pin<&mut W>,
+) -> Result<W::Output, Dismissal> {
+    let Some(consulted) = consulted else {
+        return Ok(way.await);
+    };
+    select! {
+        biased;
+        outcome = &mut way => Ok(outcome),
+        answer = consulted.eviction() => {
+            metrics.aborts.picker.inc();
+            Err(Dismissal::Answer(Box::new(answer)))
+        }
+    }
+}
+
 /// Puts the question.
 async fn put(
     server: &Server,
@@ -78,7 +102,13 @@ async fn put(
         picks.failure.inc();
         return fall_back(server, picker, request.map(Source::Client));
     };
-    match ask(&connections, &table.settings, request, members).await {
+    let asked = ask(&connections, &picker.outage, &table.settings, request, members).await;
+    if asked.is_ok()
+        && let Some(failures) = picker.outage.succeed()
+    {
+        info!(leg = leg.name, failures, "the picker is back");
+    }
+    match asked {
         Ok(Asked::Chosen(chosen)) => {
             picks.endpoints.inc();
             Ok(Advice {
@@ -93,11 +123,14 @@ async fn put(
         }
         Err(Refused::Failed { failure, request }) => {
             picks.failure.inc();
-            warn!(
-                leg = leg.name,
-                error = &failure as &dyn Error,
-                "no choice of the picker"
-            );
+            if let Some(failures) = picker.outage.fail() {
+                warn!(
+                    leg = leg.name,
+                    failures,
+                    error = causes::sentence(&failure),
+                    "no choice of the picker"
+                );
+            }
             fall_back(server, picker, request.map(Source::Held))
         }
         Err(Refused::TooLong) => Err(Refusal::TooLong.into()),

@@ -293,7 +293,7 @@ impl Outcome {
             }),
             _ if upload.has_failed() => Err(Refusal::Incomplete),
             Self::Failure(failure) => Err(Refusal::Failure {
-                address: in_flight.address(),
+                endpoint: Arc::clone(in_flight.endpoint()),
                 failure,
             }),
             Self::Late | Self::Over => Err(Refusal::Late),

@@ -1,6 +1,6 @@
 //! One request's way: to its picker, to an endpoint, and the response's back.
 
-use std::{rc::Rc, sync::Arc};
+use std::{pin::pin, rc::Rc, sync::Arc};
 
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
@@ -8,12 +8,12 @@ use http::{
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::{
     body::{Body, Limits, Origin},
     client_body::ClientBody,
-    consult::{Advice, Dismissal, consult},
+    consult::{Advice, Dismissal, consult, unless_evicted},
     headers,
     journey::{Journey, Reply},
     metrics::Ongoing,
@@ -26,6 +26,7 @@ use super::{
     upgrade,
     usage::Meter,
 };
+use crate::causes;
 
 /// A response whose head has come, with what else lasts as long as it does.
 struct Arrival {
@@ -55,13 +56,19 @@ pub async fn serve(server: Rc<Server>, request: Request<Incoming>) -> Response<B
         }
         Err(Dismissal::Refusal(refusal)) => {
             ongoing.end();
-            if let Refusal::Failure { address, failure } = &refusal {
-                let failure: &dyn std::error::Error = failure;
-                warn!(leg = leg.name, %address, error = failure, "no response");
+            if let Refusal::Failure { endpoint, failure } = &refusal
+                && let Some(failures) = endpoint.outage.fail()
+            {
+                let (address, error) = (endpoint.address, causes::sentence(failure));
+                warn!(leg = leg.name, %address, failures, error, "no response");
             }
             return refusal.response(&server.metrics.answers);
         }
     };
+    let endpoint = arrival.reply.in_flight.endpoint();
+    if let Some(failures) = endpoint.outage.succeed() {
+        info!(leg = leg.name, address = %endpoint.address, failures, "responses again");
+    }
     let asked = leg.is_metered.then_some(begun);
     arrival.respond(&server, &table, client, asked, ongoing).await
 }
@@ -75,7 +82,7 @@ async fn go(
     deadline: Option<Instant>,
 ) -> Result<Arrival, Dismissal> {
     let mut leg = Arc::clone(leg);
-    let advice = match &leg.picker {
+    let mut advice = match &leg.picker {
         // Most legs have none, and what asking one needs is large.
         Some(picker) => {
             let advice = Box::pin(consult(server, table, &leg, picker, request, deadline)).await?;
@@ -101,7 +108,9 @@ async fn go(
     };
     let keep = journey.keep(&head);
     let upload = Upload::new(body, keep);
-    match journey.travel(head, &upload).await {
+    let consulted = advice.consulted.as_mut();
+    let travelled = unless_evicted(&server.metrics, consulted, pin!(journey.travel(head, &upload))).await?;
+    match travelled {
         Ok(reply) => Ok(Arrival {
             reply,
             upload,
@@ -120,8 +129,10 @@ async fn go(
 fn leg<'a>(table: &'a Table, headers: &HeaderMap) -> Option<&'a Arc<Leg>> {
     let name = headers.get(headers::LEG).and_then(|name| name.to_str().ok());
     let leg = name.and_then(|name| table.leg(name));
-    if leg.is_none() {
-        error!(name, "there is no such leg");
+    if leg.is_none()
+        && let Some(requests) = table.strays.fail()
+    {
+        error!(name, requests, "there is no such leg");
     }
     leg
 }
@@ -173,14 +184,18 @@ impl Arrival {
         headers::remove_hop_by_hop(response.headers_mut());
         let response = match consulted {
             None => response.map(Origin::Endpoint),
-            Some(consulted) => match Box::pin(consulted.respond(response, in_flight.address())).await {
-                Responded::Response(response) => response.map(|passing| Origin::Picker(Box::new(passing))),
-                Responded::Answer(response) => {
-                    ongoing.end();
-                    server.metrics.aborts.picker.inc();
-                    return response.map(Body::text);
+            Some(consulted) => {
+                match Box::pin(consulted.respond(response, in_flight.endpoint().address)).await {
+                    Responded::Response(response) => {
+                        response.map(|passing| Origin::Picker(Box::new(passing)))
+                    }
+                    Responded::Answer(response) => {
+                        ongoing.end();
+                        server.metrics.aborts.picker.inc();
+                        return response.map(Body::text);
+                    }
                 }
-            },
+            }
         };
         let limits = Limits {
             deadline,

@@ -1,13 +1,13 @@
 //! Responses of the proxy's own.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http::{
     HeaderValue, Response, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 
-use super::{body::Body, metrics::Answers, upstream::Failure};
+use super::{body::Body, metrics::Answers, table::Endpoint, upstream::Failure};
 
 /// Why the proxy answers by itself.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub enum Refusal {
     /// The time of the request or of its last try is over.
     Late,
     Failure {
-        address: SocketAddr,
+        endpoint: Arc<Endpoint>,
         failure: Failure,
     },
 }

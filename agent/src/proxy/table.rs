@@ -14,7 +14,7 @@ use http::StatusCode;
 use proto::fleet;
 use tracing::error;
 
-use super::{settings::Settings, tls};
+use super::{outage::Outage, settings::Settings, tls};
 
 /// Legs and endpoints, shared by all threads. A newer one replaces it as a whole.
 #[derive(Debug, Default)]
@@ -22,7 +22,11 @@ pub struct Table {
     legs: HashMap<String, Arc<Leg>>,
     /// Every endpoint of every leg and picker, so that the next table finds them.
     endpoints: HashMap<SocketAddr, Arc<Endpoint>>,
+    /// Of every picker, by the name of its endpoints, so that the next table finds them.
+    outages: HashMap<String, Arc<Outage>>,
     pub settings: Settings,
+    /// Requests for legs that there are not.
+    pub strays: Arc<Outage>,
 }
 
 /// The way of a request to an endpoint.
@@ -56,6 +60,7 @@ pub struct Picker {
     /// Equal for all legs that ask the same pickers in the same way.
     pub message: Arc<fleet::Picker>,
     pub endpoints: Arc<[Arc<Endpoint>]>,
+    pub outage: Arc<Outage>,
 }
 
 /// How endpoints are spoken to. Connections are shared by all legs whose transport is the same.
@@ -106,6 +111,7 @@ pub struct Destination {
 #[derive(Debug)]
 pub struct Endpoint {
     pub address: SocketAddr,
+    pub outage: Outage,
     in_flight: AtomicUsize,
 }
 
@@ -119,6 +125,7 @@ impl Endpoint {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            outage: Outage::default(),
             in_flight: AtomicUsize::new(0),
         }
     }
@@ -140,8 +147,8 @@ impl Endpoint {
 impl InFlight {
     /// Where it is in flight.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.0.address
+    pub const fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0
     }
 }
 
@@ -157,6 +164,7 @@ impl Table {
     pub fn new(data: &fleet::Data, earlier: &Self) -> Self {
         let mut table = Self {
             settings: Settings::from(data.proxy.unwrap_or_default()),
+            strays: Arc::clone(&earlier.strays),
             ..Self::default()
         };
         let mut by_name: HashMap<&str, Arc<[Arc<Endpoint>]>> = HashMap::new();
@@ -174,6 +182,7 @@ impl Table {
             let picker = leg.picker.as_ref().map(|picker| Picker {
                 message: Arc::new(picker.clone()),
                 endpoints: named(&picker.endpoints),
+                outage: table.outage(&picker.endpoints, earlier),
             });
             let compiled = Leg {
                 name: leg.name.clone(),
@@ -219,6 +228,12 @@ impl Table {
             known.cloned().unwrap_or_else(|| Arc::new(Endpoint::new(address)))
         });
         Arc::clone(endpoint)
+    }
+
+    /// What a picker with endpoints of this name fails in.
+    fn outage(&mut self, endpoints: &str, earlier: &Self) -> Arc<Outage> {
+        let known = || earlier.outages.get(endpoints).cloned().unwrap_or_default();
+        Arc::clone(self.outages.entry(endpoints.to_owned()).or_insert_with(known))
     }
 
     /// How a leg's endpoints are spoken to; none where its TLS cannot be used.

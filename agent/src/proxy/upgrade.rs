@@ -1,6 +1,6 @@
 //! Connections that stop being HTTP, such as those of WebSocket.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{cell::Cell, pin::pin, rc::Rc, time::Duration};
 
 use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
@@ -16,8 +16,8 @@ use tokio_util::io::InspectReader;
 use tracing::debug;
 
 use super::{
-    body::Body, metrics::Ongoing, picker::respond::Consulted, server::Server, table::InFlight,
-    upstream::Download,
+    body::Body, consult::unless_evicted, metrics::Ongoing, picker::respond::Consulted, server::Server,
+    table::InFlight, upstream::Download,
 };
 
 /// Bytes on their way, in each direction.
@@ -40,7 +40,7 @@ pub fn switch(
     debug_assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     let (head, _) = response.into_parts();
     if let Some(consulted) = &mut consulted {
-        consulted.switch(&head, in_flight.address());
+        consulted.switch(&head, in_flight.endpoint().address);
     }
     let mut response = Response::from_parts(head, Body::text(""));
     let endpoint = hyper::upgrade::on(&mut response);
@@ -54,13 +54,21 @@ pub fn switch(
             let touch = |_: &[u8]| touched.set(Instant::now());
             let mut client = InspectReader::new(TokioIo::new(client), touch);
             let mut endpoint = InspectReader::new(TokioIo::new(endpoint), touch);
-            select! {
-                copied = copy_bidirectional_with_sizes(&mut client, &mut endpoint, BUFFER, BUFFER) => {
-                    if let Err(error) = copied {
-                        debug!(%error, "upgraded connection ended");
+            let lasting = pin!(async {
+                select! {
+                    copied = copy_bidirectional_with_sizes(&mut client, &mut endpoint, BUFFER, BUFFER) => {
+                        if let Err(error) = copied {
+                            debug!(%error, "upgraded connection ended");
+                        }
                     }
+                    () = silence(&touched, idle) => debug!("upgraded connection ended, as nobody said anything"),
                 }
-                () = silence(&touched, idle) => debug!("upgraded connection ended, as nobody said anything"),
+            });
+            if unless_evicted(&ongoing.metrics, consulted.as_mut(), lasting)
+                .await
+                .is_err()
+            {
+                debug!("upgraded connection ended, as the picker wants it");
             }
         }
         if let Some(consulted) = consulted {

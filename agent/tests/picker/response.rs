@@ -4,8 +4,8 @@ use agent::proxy::{
     picker::{
         ask::Asked,
         message::{
-            BodyResponse, HttpBody, TrailersResponse, processing_request::Request,
-            processing_response::Response,
+            BodyMutation, BodyResponse, HttpBody, TrailersResponse, body_mutation::Mutation,
+            common_response::ResponseStatus, processing_request::Request, processing_response::Response,
         },
         respond::{Error, Passing, Responded},
     },
@@ -287,6 +287,27 @@ fn a_response_without_a_body_ends_with_its_head() {
         // As in responses to HEAD.
         assert_eq!(response.headers()["content-length"], "7");
         assert!(http_body::Body::is_end_stream(response.body()));
+    });
+}
+
+#[test]
+fn a_body_may_be_added_to_a_response_without_one() {
+    with_picker(async |proxy, mut picker| {
+        let script = async |mut call: Call| {
+            call.headers().await;
+            let mut answer = headers(&[]);
+            let common = answer.response.as_mut().unwrap();
+            common.set_status(ResponseStatus::ContinueAndReplace);
+            common.body_mutation = Some(BodyMutation {
+                mutation: Some(Mutation::Body("added".into())),
+            });
+            call.answer(Response::ResponseHeaders(answer));
+        };
+        let (responded, ()) = proxy.responded(&mut picker, response(empty()), script).await;
+        let response = passing(responded);
+        assert!(!response.headers().contains_key("content-length"));
+        let body = soon(response.into_body().collect()).await.unwrap().to_bytes();
+        assert_eq!(body, "added");
     });
 }
 

@@ -5,10 +5,7 @@ use std::fmt::Write as _;
 use hyper::Response;
 use proto::fleet::{Leg, Protocol};
 
-use crate::{
-    picker::{Call, Pod, with_picker},
-    setting::{Endpoint, Http2Endpoint, Setting, one_endpoint},
-};
+use crate::setting::{Endpoint, Http2Endpoint, Picked, Setting, one_endpoint};
 
 /// So many headers, of 16 bytes each.
 fn headers(count: usize) -> String {
@@ -54,19 +51,14 @@ async fn responses_with_more_or_longer_headers_are_502_and_no_reason_for_another
     for headers in [headers(1_100), long, "no header\r\n".to_owned()] {
         let first = Endpoint::listen().await;
         let second = Endpoint::listen().await;
-        let picker = Http2Endpoint::listen().await;
         let all = [first.address, second.address];
-        let setting = Setting::start(&with_picker(&all, picker.address, false)).await;
-        let mut pod = Pod::accept(&picker).await;
-        let mut client = setting.client().await;
-        client.get("/").await;
-        let mut call = Call::next(&mut pod).await;
-        call.headers().await;
+        let mut picked = Picked::start(&all).await;
+        let mut call = picked.get().await;
         call.choose(&all);
         call.end();
         let (mut connection, _) = first.request().await;
         connection.can_send(response(&headers).as_bytes()).await;
-        assert_eq!(client.head().await.status(), 502);
+        assert_eq!(picked.client.head().await.status(), 502);
     }
 }
 

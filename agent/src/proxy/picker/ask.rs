@@ -30,7 +30,7 @@ use super::{
     respond::Consulted,
     violation::Violation,
 };
-use crate::proxy::{BoxError, settings::Settings, table::Endpoint};
+use crate::proxy::{BoxError, outage::Outage, settings::Settings, table::Endpoint};
 
 /// What became of a request.
 #[derive(Debug)]
@@ -93,9 +93,11 @@ pub enum Failure {
 /// The picker's time begins when it was shown the whole body. Where the call breaks before the picker said anything, it
 /// is asked once more on another connection. Where it chooses what is no member, because it knows of other pods than the
 /// gateway does, it is asked once more with the members as the only endpoints to choose from: the subset hint of the
-/// protocol. As long as both know the same pods, a hint would only say what the pool's selector says already.
+/// protocol. As long as both know the same pods, a hint would only say what the pool's selector says already. What the
+/// picker fails in during the response is its outage.
 pub async fn ask<B>(
     connections: &Connections,
+    outage: &Arc<Outage>,
     settings: &Settings,
     request: Request<B>,
     members: impl Fn() -> Arc<[Arc<Endpoint>]>,
@@ -157,7 +159,7 @@ where
                 return Ok(Asked::Chosen(Box::new(Chosen {
                     endpoints,
                     request: Request::from_parts(head, body),
-                    consulted: Consulted::new(exchange, call, settings),
+                    consulted: Consulted::new(exchange, call, settings, outage),
                 })));
             }
             Err(Interruption::Failed(Failure::Call { source }))

@@ -30,6 +30,7 @@ pub mod respond;
 pub mod violation;
 
 mod answer;
+mod conversation;
 mod gather;
 mod mutation;
 mod request_id;

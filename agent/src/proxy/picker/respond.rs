@@ -4,6 +4,7 @@ use std::{
     future::{Future as _, poll_fn},
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -12,24 +13,20 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header::CONTENT_LENGTH, response};
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
-use tracing::{debug, warn};
 
 use super::{
     call::Call,
+    conversation::Conversation,
     exchange::Exchange,
-    message::{self, HttpHeaders, LONGEST_CHUNK, ProcessingRequest},
+    message::{self, HttpHeaders, LONGEST_CHUNK},
     mutation,
 };
-use crate::{
-    causes,
-    proxy::{BoxError, settings::Settings, usage::is_of_type},
-};
+use crate::proxy::{BoxError, outage::Outage, settings::Settings, usage::is_of_type};
 
 /// An exchange of which the response is to come. Dropping it breaks it off.
 #[derive(Debug)]
 pub struct Consulted {
-    exchange: Exchange,
-    call: Option<Call>,
+    conversation: Conversation,
     limits: Limits,
 }
 
@@ -64,22 +61,21 @@ pub enum Error {
 }
 
 impl Consulted {
-    pub(super) fn new(exchange: Exchange, call: Call, settings: &Settings) -> Self {
-        let call = if exchange.is_gone() {
-            call.finish();
-            None
-        } else {
-            Some(call)
-        };
+    pub(super) fn new(exchange: Exchange, call: Call, settings: &Settings, outage: &Arc<Outage>) -> Self {
         Self {
-            exchange,
-            call,
+            conversation: Conversation::new(exchange, call, Arc::clone(outage)),
             limits: Limits {
                 silent: settings.request_buffer.max(settings.response_buffer),
                 answering: settings.response_buffer,
                 patience: settings.picker_response_timeout,
             },
         }
+    }
+
+    /// The picker's own response, when it wants to give one though the endpoint has not responded yet: it evicts the
+    /// request.
+    pub async fn eviction(&mut self) -> Response<Bytes> {
+        self.conversation.eviction().await
     }
 
     /// Shows the picker the head of a response and who sent it, and waits a little for what it makes of it.
@@ -90,23 +86,24 @@ impl Consulted {
     {
         let (mut head, body) = response.into_parts();
         let is_empty = body.is_end_stream();
-        let message = self
-            .exchange
-            .show_response(http_headers(&head, is_empty), message::served(served.to_string()));
-        if let (Some(call), Some(message)) = (&mut self.call, message) {
-            call.send(&message, is_empty);
-        }
+        self.show_head(&head, served, is_empty);
         let mut passing = Passing::new(self, body, is_of_type(&head.headers, "text/event-stream"));
         poll_fn(|context| passing.poll_head(context)).await;
-        if let Some(answer) = passing.exchange.answer() {
-            passing.finish();
+        let exchange = &mut passing.conversation.exchange;
+        if let Some(answer) = exchange.answer() {
+            passing.conversation.finish();
             return Responded::Answer(answer);
         }
-        for mutation in passing.exchange.response_mut().mutations() {
+        for mutation in exchange.response_mut().mutations() {
             mutation::apply(mutation, &mut head.headers);
         }
-        if !is_empty && (passing.call.is_some() || passing.exchange.response().body.is_answered()) {
-            // The body may become another one.
+        let body = &exchange.response().body;
+        let may_change = if is_empty {
+            body.ready() > 0
+        } else {
+            body.is_answered() || passing.conversation.is_going_on()
+        };
+        if may_change {
             head.headers.remove(CONTENT_LENGTH);
         }
         passing.finish_if_over();
@@ -115,32 +112,29 @@ impl Consulted {
 
     /// Shows the picker that the connection changes its protocol; the exchange lasts as long as the connection does.
     pub fn switch(&mut self, head: &response::Parts, served: SocketAddr) {
-        let message = self
-            .exchange
-            .show_response(http_headers(head, false), message::served(served.to_string()));
-        if let (Some(call), Some(message)) = (&mut self.call, message) {
-            call.send(&message, false);
-        }
+        self.show_head(head, served, false);
     }
 
     /// Ends an exchange whose response ended elsewhere.
     pub fn finish(mut self) {
-        let message = self.exchange.show_response_chunk(Bytes::new(), true);
-        if let Some(mut call) = self.call {
-            if let Some(message) = message {
-                call.send(&message, true);
-            }
-            call.finish();
-        }
+        let message = self.conversation.exchange.show_response_chunk(Bytes::new(), true);
+        self.conversation.send(message, true);
+        self.conversation.finish();
+    }
+
+    fn show_head(&mut self, head: &response::Parts, served: SocketAddr, is_all: bool) {
+        let message = self
+            .conversation
+            .exchange
+            .show_response(http_headers(head, is_all), message::served(served.to_string()));
+        self.conversation.send(message, is_all);
     }
 }
 
 /// The body of a response, on its way through the picker. Dropping it breaks off the exchange.
 #[derive(Debug)]
 pub struct Passing<B> {
-    exchange: Exchange,
-    /// None once the picker has no say any more.
-    call: Option<Call>,
+    conversation: Conversation,
     limits: Limits,
     source: B,
     is_source_ended: bool,
@@ -159,14 +153,9 @@ where
     B::Error: Into<BoxError>,
 {
     fn new(consulted: Consulted, source: B, is_event_stream: bool) -> Self {
-        let Consulted {
-            exchange,
-            call,
-            limits,
-        } = consulted;
+        let Consulted { conversation, limits } = consulted;
         Self {
-            exchange,
-            call,
+            conversation,
             limits,
             is_source_ended: source.is_end_stream(),
             source,
@@ -182,7 +171,8 @@ where
         let deadline = self.deadline();
         loop {
             self.hear(context);
-            if self.exchange.has_answer() || self.exchange.response().are_headers_answered {
+            let exchange = &self.conversation.exchange;
+            if exchange.has_answer() || exchange.response().are_headers_answered {
                 self.deadline = None;
                 return Poll::Ready(());
             }
@@ -192,37 +182,17 @@ where
             }
             self.deadline = Some(deadline);
             ready!(self.poll_deadline(context, deadline));
-            self.lose();
+            self.conversation.give_up();
         }
     }
 
     /// Takes what the picker has sent, as long as not too much waits for the client.
     fn hear(&mut self, context: &mut Context<'_>) {
-        while let Some(call) = &mut self.call
-            && !self.exchange.has_answer()
-            && self.exchange.response().body.ready() <= self.limits.answering
+        while !self.conversation.exchange.has_answer()
+            && self.conversation.exchange.response().body.ready() <= self.limits.answering
+            && self.conversation.poll_hear(context).is_ready()
         {
-            match call.poll_message(context) {
-                Poll::Ready(Ok(Some(message))) => {
-                    self.deadline = None;
-                    if let Err(violation) = self.exchange.take(message) {
-                        warn!(
-                            error = &violation as &dyn std::error::Error,
-                            "picker is left out of the response"
-                        );
-                        self.call = None;
-                    }
-                }
-                Poll::Ready(Ok(None)) => {
-                    self.exchange.end();
-                    self.finish();
-                }
-                Poll::Ready(Err(error)) => {
-                    warn!(error = causes::sentence(&error), "picker has left the response");
-                    self.lose();
-                }
-                Poll::Pending => return,
-            }
+            self.deadline = None;
         }
     }
 
@@ -231,9 +201,7 @@ where
         if self.is_source_ended || self.is_full() {
             return Poll::Pending;
         }
-        if let Some(call) = &mut self.call {
-            ready!(call.poll_writable(context));
-        }
+        ready!(self.conversation.poll_writable(context));
         let frame = ready!(Pin::new(&mut self.source).poll_frame(context));
         self.is_source_ended = !matches!(frame, Some(Ok(_))) || self.source.is_end_stream();
         match frame.map(|frame| frame.map(Frame::into_data)) {
@@ -249,8 +217,8 @@ where
             Some(Ok(Err(frame))) => {
                 if let Ok(trailers) = frame.into_trailers() {
                     self.is_source_ended = true;
-                    let message = self.exchange.show_response_trailers(trailers);
-                    self.send(message, true);
+                    let message = self.conversation.exchange.show_response_trailers(trailers);
+                    self.conversation.send(message, true);
                 }
             }
             Some(Err(error)) => self.failure = Some(error.into()),
@@ -260,20 +228,15 @@ where
     }
 
     fn show_chunk(&mut self, chunk: Bytes, is_last: bool) {
-        let message = self.exchange.show_response_chunk(chunk, is_last);
-        self.send(message, is_last);
-    }
-
-    fn send(&mut self, message: Option<ProcessingRequest>, is_last: bool) {
-        if let (Some(call), Some(message)) = (&mut self.call, message) {
-            call.send(&message, is_last);
-        }
+        let message = self.conversation.exchange.show_response_chunk(chunk, is_last);
+        self.conversation.send(message, is_last);
     }
 
     /// Ready when the picker owes an answer that someone has waited for long enough.
     fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let is_awaited = self.is_event_stream || self.is_source_ended || self.is_full();
-        if self.call.is_none() || !is_awaited || !self.exchange.response().is_waiting() {
+        let is_owed = self.conversation.is_going_on() && self.conversation.exchange.response().is_waiting();
+        if !is_awaited || !is_owed {
             self.deadline = None;
             return Poll::Pending;
         }
@@ -303,38 +266,25 @@ where
 
     /// Whether as much waits for the picker as may.
     fn is_full(&self) -> bool {
-        let body = &self.exchange.response().body;
+        let body = &self.conversation.exchange.response().body;
         let window = if body.is_answered() {
             self.limits.answering
         } else {
             self.limits.silent
         };
-        self.call.is_some() && body.unanswered() >= window
+        self.conversation.is_going_on() && body.unanswered() >= window
     }
 
     /// Whether nothing is left for the client.
     fn is_over(&self) -> bool {
-        let response = self.exchange.response();
+        let response = self.conversation.exchange.response();
         response.is_complete() && response.body.ready() == 0 && !response.has_trailers()
-    }
-
-    /// Goes on without the picker.
-    fn lose(&mut self) {
-        self.exchange.lose();
-        self.call = None;
-    }
-
-    /// Ends the call in good order.
-    fn finish(&mut self) {
-        if let Some(call) = self.call.take() {
-            call.finish();
-        }
     }
 
     /// Ends the call if nothing is left for the client, who may not ask again.
     fn finish_if_over(&mut self) {
         if self.is_over() {
-            self.finish();
+            self.conversation.finish();
         }
     }
 }
@@ -354,29 +304,29 @@ where
         let this = &mut *self;
         loop {
             this.hear(context);
-            if let Some(answer) = this.exchange.answer() {
-                this.finish();
+            let exchange = &mut this.conversation.exchange;
+            if let Some(answer) = exchange.answer() {
+                this.conversation.finish();
                 return Poll::Ready(Some(Err(Error::Picker(answer.status()))));
             }
-            if let Some(chunk) = this.exchange.response_mut().body.take_ready() {
+            if let Some(chunk) = exchange.response_mut().body.take_ready() {
                 this.finish_if_over();
                 return Poll::Ready(Some(Ok(Frame::data(chunk))));
             }
-            if this.exchange.response().is_complete() {
-                let trailers = this.exchange.response_mut().trailers();
-                this.finish();
+            if exchange.response().is_complete() {
+                let trailers = exchange.response_mut().trailers();
+                this.conversation.finish();
                 return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
             }
             if let Some(source) = this.failure.take() {
-                this.call = None;
+                this.conversation.lose();
                 return Poll::Ready(Some(Err(Error::Endpoint { source })));
             }
             if this.show(context).is_ready() {
                 continue;
             }
             ready!(this.poll_patience(context));
-            debug!("picker takes too long with the response");
-            this.lose();
+            this.conversation.give_up();
         }
     }
 

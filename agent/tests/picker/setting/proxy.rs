@@ -45,7 +45,14 @@ impl Proxy {
 
     pub async fn ask(&self, request: http::Request<Body>) -> Result<Asked<Body>, Refused<Body>> {
         let members = || Arc::new([Arc::new(table::Endpoint::new(ENDPOINT.parse().unwrap()))]) as Arc<[_]>;
-        ask(&self.connections(), &self.settings, request, members).await
+        ask(
+            &self.connections(),
+            &self.picker.outage,
+            &self.settings,
+            request,
+            members,
+        )
+        .await
     }
 
     /// Asks, with what the picker does meanwhile.
@@ -121,5 +128,6 @@ pub fn picker(addresses: &[SocketAddr], tls: Option<fleet::Tls>) -> table::Picke
             .iter()
             .map(|address| Arc::new(table::Endpoint::new(*address)))
             .collect(),
+        outage: Arc::default(),
     }
 }

@@ -3,6 +3,7 @@
 mod client;
 mod endpoint;
 mod http;
+mod picker;
 
 use std::{fs, net::SocketAddr, time::Duration};
 
@@ -15,6 +16,7 @@ use tokio::net::UnixStream;
 pub use client::{Client, Wire, collect};
 pub use endpoint::Endpoint;
 pub use http::{Http2Endpoint, Stream, Streams};
+pub use picker::{Picked, headers_response, streamed, with_picker};
 
 /// Longer than anything takes that a test waits for.
 pub const LONG: Duration = Duration::from_secs(10);
