@@ -1,6 +1,6 @@
 //! Which gateway an agent may see: what it says of itself does not matter, only what others say of its token.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use tonic::Status;
 
@@ -28,8 +28,8 @@ impl From<Reviews> for Guard {
 }
 
 impl Guard {
-    /// What the bearer of an `authorization` header is admitted to.
-    pub(super) async fn admit(&self, authorization: &str) -> Result<Admission, Status> {
+    /// What the bearer of an `authorization` header is admitted to, who has that address if it has one.
+    pub(super) async fn admit(&self, authorization: &str, peer: Option<IpAddr>) -> Result<Admission, Status> {
         match self {
             Self::Tokens(tokens) => {
                 let gateway = tokens.gateway(authorization);
@@ -41,7 +41,7 @@ impl Guard {
                     until: None,
                 })
             }
-            Self::Reviews(reviews) => reviews.admit(authorization).await,
+            Self::Reviews(reviews) => reviews.admit(authorization, peer).await,
         }
     }
 }

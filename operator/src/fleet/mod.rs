@@ -6,6 +6,7 @@
 //! ```
 
 mod admission;
+mod bucket;
 mod guard;
 mod leg;
 mod relay;

@@ -9,26 +9,45 @@ use operator_core::{
 use parking_lot::Mutex;
 use proto::fleet::{PickerRefusal, Report};
 
-use super::leg;
+use super::{
+    bucket::{Bucket, Rate},
+    leg,
+};
 use crate::{metrics::Metrics, observations::Observations};
 
 /// How long an agent may be away before its gateway's status shows it: an agent that restarts is back by then.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
+
+/// How often an agent is listened to: whatever it says differently is a rebuild and may be a write of a status.
+const REPORTS: Rate = Rate {
+    burst: 30,
+    interval: Duration::from_millis(500),
+};
 
 /// Takes reports in.
 #[derive(Clone)]
 pub(super) struct Reports {
     observations: Observations,
     metrics: Arc<Metrics>,
-    /// The newest connection of each instance.
-    connections: Arc<Mutex<BTreeMap<(ObjectKey, String), u64>>>,
+    /// Every instance that is connected, or was a moment ago.
+    known: Arc<Mutex<BTreeMap<Key, Known>>>,
+}
+
+/// A gateway and the name of one of its instances.
+type Key = (ObjectKey, String);
+
+/// What is known of an instance beyond its reports.
+struct Known {
+    /// Its newest connection.
+    connection: u64,
+    /// How many reports it has left, however often it connects.
+    bucket: Bucket,
 }
 
 /// One agent's connection, from its first report on.
 pub(super) struct Connection {
     reports: Reports,
-    gateway: ObjectKey,
-    instance: String,
+    key: Key,
     number: u64,
 }
 
@@ -37,29 +56,43 @@ impl Reports {
         Self {
             observations,
             metrics,
-            connections: Arc::default(),
+            known: Arc::default(),
         }
     }
 
     /// Begins a connection of an instance; it supersedes earlier ones.
     pub(super) fn connect(&self, gateway: &ObjectKey, instance: &str) -> Connection {
-        let mut connections = self.connections.lock();
-        let number = connections
-            .entry((gateway.clone(), instance.to_owned()))
-            .or_default();
-        *number += 1;
+        let key = (gateway.clone(), instance.to_owned());
+        let mut known = self.known.lock();
+        let known = known.entry(key.clone()).or_insert_with(|| Known {
+            connection: 0,
+            bucket: Bucket::full(),
+        });
+        known.connection += 1;
         self.metrics.agents_connected.inc();
         tracing::info!(%gateway, instance, "agent connected");
         Connection {
             reports: self.clone(),
-            gateway: gateway.clone(),
-            instance: instance.to_owned(),
-            number: *number,
+            key,
+            number: known.connection,
         }
     }
 }
 
 impl Connection {
+    /// Ends when the agent may be listened to.
+    pub(super) async fn turn(&self) {
+        let take = || {
+            let mut known = self.reports.known.lock();
+            known
+                .get_mut(&self.key)
+                .map_or(Ok(()), |known| known.bucket.take(REPORTS))
+        };
+        while let Err(wait) = take() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
     /// Notes what the agent says.
     pub(super) fn take(&self, report: Report) {
         let Report {
@@ -86,9 +119,8 @@ impl Connection {
         };
         let Self {
             reports,
-            gateway,
-            instance,
-            ..
+            key: (gateway, instance),
+            number: _,
         } = self;
         reports.observations.note(gateway, |observed| {
             let before = observed.instances.insert(instance.clone(), said.clone());
@@ -121,28 +153,48 @@ fn refused(refusal: PickerRefusal) -> RefusedPicker {
 /// The connection ends; the instance is forgotten unless it comes back in time.
 impl Drop for Connection {
     fn drop(&mut self) {
-        let Self {
-            reports,
-            gateway,
-            instance,
-            number,
-        } = self;
+        let Self { reports, key, number } = self;
+        let (gateway, instance) = &*key;
         reports.metrics.agents_connected.dec();
         tracing::info!(%gateway, instance, "agent disconnected");
-        let (reports, key, number) = (reports.clone(), (gateway.clone(), instance.clone()), *number);
+        let (reports, key, number) = (reports.clone(), key.clone(), *number);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
         runtime.spawn(async move {
             tokio::time::sleep(GRACE).await;
-            let mut connections = reports.connections.lock();
-            if connections.get(&key) == Some(&number) {
-                connections.remove(&key);
+            let mut known = reports.known.lock();
+            if known.get(&key).is_some_and(|known| known.connection == number) {
+                known.remove(&key);
                 let (gateway, instance) = &key;
                 reports
                     .observations
                     .note(gateway, |observed| drop(observed.instances.remove(instance)));
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_is_listened_to_so_often_and_no_more_by_coming_anew() {
+        let reports = Reports::new(Observations::default(), Arc::default());
+        let connect = || reports.connect(&ObjectKey::new("default", "edge"), "edge-1");
+        let begun = Instant::now();
+        let first = connect();
+        for _ in 0..REPORTS.burst {
+            first.turn().await;
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        let second = connect();
+        for turn in 1..=3 {
+            second.turn().await;
+            assert_eq!(begun.elapsed(), turn * REPORTS.interval);
+        }
     }
 }

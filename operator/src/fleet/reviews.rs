@@ -1,6 +1,9 @@
 //! Tokens of pods, as the API server knows them.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
@@ -13,20 +16,37 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tonic::Status;
 
-use super::admission::Admission;
+use super::{
+    admission::Admission,
+    bucket::{Buckets, Rate},
+};
 use crate::controller::Infrastructure;
 
 /// Where a review names the pod that a token was made for.
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 
+/// How often the API server is asked about tokens that come from one address. All agents of a replica come from its address
+/// when they are relayed to a new leader, so that many may come at once; one that never stops has little of it.
+const REVIEWS: Rate = Rate {
+    burst: 1_000,
+    interval: Duration::from_millis(100),
+};
+
+/// How often the log has something to say of one address.
+const WORDS: Rate = Rate {
+    burst: 1,
+    interval: Duration::from_mins(1),
+};
+
 /// Asks the API server whose token it is: once per connection, and again when the token expires.
 ///
 /// The gateway is the one whose pods we gave that ServiceAccount; nothing that a token or an object says could make it
 /// another.
-#[derive(Clone)]
 pub struct Reviews {
-    reviews: Api<TokenReview>,
+    api: Api<TokenReview>,
     gateways: watch::Receiver<Option<Infrastructure>>,
+    asked: Buckets<Option<IpAddr>>,
+    said: Buckets<Option<IpAddr>>,
 }
 
 /// The one claim that is read of a token, after the API server has found it to be genuine.
@@ -41,12 +61,24 @@ impl Reviews {
     #[must_use]
     pub fn new(client: Client, gateways: watch::Receiver<Option<Infrastructure>>) -> Self {
         Self {
-            reviews: Api::all(client),
+            api: Api::all(client),
             gateways,
+            asked: Buckets::new(REVIEWS),
+            said: Buckets::new(WORDS),
         }
     }
 
-    pub(super) async fn admit(&self, authorization: &str) -> Result<Admission, Status> {
+    pub(super) async fn admit(&self, authorization: &str, peer: Option<IpAddr>) -> Result<Admission, Status> {
+        let is_said = || self.said.take(peer).is_ok();
+        self.asked.take(peer).map_err(|wait| {
+            if is_said() {
+                tracing::warn!(?peer, "refusing tokens from this address, which come too fast");
+            }
+            let wait = wait.as_millis();
+            Status::resource_exhausted(format!(
+                "too many tokens come from your address; try again in {wait} ms"
+            ))
+        })?;
         let token = authorization.strip_prefix("Bearer ").unwrap_or_default();
         let review = TokenReview {
             spec: TokenReviewSpec {
@@ -55,7 +87,7 @@ impl Reviews {
             },
             ..TokenReview::default()
         };
-        let reviewed = self.reviews.create(&PostParams::default(), &review).await;
+        let reviewed = self.api.create(&PostParams::default(), &review).await;
         let status = reviewed.map_err(|error| {
             tracing::warn!(%error, "cannot have a token reviewed");
             Status::unavailable("the API server does not review tokens at the moment")
@@ -70,7 +102,9 @@ impl Reviews {
             .keys()
             .find(|gateway| objects_key(gateway) == service_account);
         let gateway = gateway.ok_or_else(|| {
-            tracing::warn!(%service_account, pod, "refused a pod that is no gateway's");
+            if is_said() {
+                tracing::warn!(%service_account, pod, "refused a pod that is no gateway's");
+            }
             Status::permission_denied(format!("ServiceAccount {service_account} is no gateway's"))
         })?;
         Ok(Admission {
@@ -108,8 +142,14 @@ fn expiry(token: &str) -> Option<SystemTime> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
     use operator_core::infra::GatewayInfra;
     use serde_json::json;
+    use tokio::time::sleep;
     use tonic::Code;
 
     use super::*;
@@ -136,10 +176,36 @@ mod tests {
                 json!({"metadata": {}, "spec": {"token": ""}, "status": status}),
             ))
         });
+        let admitted = reviews(client).admit("Bearer t", None).await;
+        admitted.map_err(|status| status.code())
+    }
+
+    /// Those of an operator that runs `default/edge`.
+    fn reviews(client: Client) -> Reviews {
         let gateways = Infrastructure::from([(ObjectKey::new("default", "edge"), GatewayInfra::default())]);
-        let gateways = watch::Sender::new(Some(gateways));
-        let reviews = Reviews::new(client, gateways.subscribe());
-        reviews.admit("Bearer t").await.map_err(|status| status.code())
+        Reviews::new(client, watch::Sender::new(Some(gateways)).subscribe())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_never_stops_is_refused_before_the_api_server_is_asked() {
+        let asked = Arc::new(AtomicU32::new(0));
+        let reviews = reviews(mock::client({
+            let asked = asked.clone();
+            move |_| {
+                asked.fetch_add(1, Ordering::Relaxed);
+                Some((201, json!({"metadata": {}, "spec": {"token": ""}})))
+            }
+        }));
+        let [greedy, other] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().ok());
+        let admit = async |peer| reviews.admit("Bearer t", peer).await.unwrap_err().code();
+        for _ in 0..REVIEWS.burst {
+            assert_eq!(admit(greedy).await, Code::Unauthenticated);
+        }
+        assert_eq!(admit(greedy).await, Code::ResourceExhausted);
+        assert_eq!(asked.load(Ordering::Relaxed), REVIEWS.burst);
+        assert_eq!(admit(other).await, Code::Unauthenticated);
+        sleep(REVIEWS.interval).await;
+        assert_eq!(admit(greedy).await, Code::Unauthenticated);
     }
 
     #[tokio::test]

@@ -139,11 +139,12 @@ impl fleet_server::Fleet for Server {
         request: Request<Streaming<Report>>,
     ) -> Result<Response<Self::FollowStream>, Status> {
         let is_relayed = relay::is_relayed(request.metadata());
+        let peer = request.remote_addr().map(|address| address.ip().to_canonical());
         let authorization = request.metadata().get("authorization").cloned();
         let authorization = authorization.unwrap_or(AsciiMetadataValue::from_static(""));
         let admission = self
             .guard
-            .admit(authorization.to_str().unwrap_or_default())
+            .admit(authorization.to_str().unwrap_or_default(), peer)
             .await?;
 
         let (reports, stop) = (self.reports.clone(), self.stop.clone());
@@ -176,8 +177,8 @@ impl fleet_server::Fleet for Server {
     }
 }
 
-/// Takes an agent's reports as long as they come. An agent that goes away and one that breaks the protocol are all the
-/// same to us.
+/// Takes an agent's reports as long as they come, and only the newest of those that come too fast. An agent that goes away
+/// and one that breaks the protocol are all the same to us.
 async fn hear(
     mut incoming: Streaming<Report>,
     admission: Admission,
@@ -189,11 +190,22 @@ async fn hear(
         instance,
         until: _,
     } = admission;
-    let mut connection = None;
-    while let Ok(Some(report)) = incoming.message().await {
-        newest.send_replace(Some(report.clone()));
-        connection
-            .get_or_insert_with(|| reports.connect(&gateway, instance.as_ref().unwrap_or(&report.instance)))
-            .take(report);
+    let Ok(Some(first)) = incoming.message().await else {
+        return;
+    };
+    let connection = reports.connect(&gateway, instance.as_ref().unwrap_or(&first.instance));
+    let mut next = Some(first);
+    loop {
+        tokio::select! {
+            biased;
+            () = connection.turn(), if next.is_some() => if let Some(report) = next.take() {
+                newest.send_replace(Some(report.clone()));
+                connection.take(report);
+            },
+            message = incoming.message() => match message {
+                Ok(Some(report)) => next = Some(report),
+                Ok(None) | Err(_) => return,
+            },
+        }
     }
 }

@@ -321,6 +321,18 @@ async fn an_agent_that_trusts_our_authorities_is_served_over_tls() {
 }
 
 #[tokio::test]
+async fn of_reports_that_come_too_fast_the_newest_counts() {
+    let fleet = Fleet::start();
+    let (reports, _wanted) = fleet.follow(&fleet.token()).await.unwrap();
+    for number in 1..=200 {
+        reports.send(report(&format!("c{number}"), true)).await.unwrap();
+    }
+    fleet
+        .observed(|instance| instance.is_some_and(|instance| instance.config == "c200"))
+        .await;
+}
+
+#[tokio::test]
 async fn reports_reach_the_replica_that_leads() {
     let [leading, following] = [Fleet::start(), Fleet::start()];
     let authorities = Authorities::default().renewed(SystemTime::now()).unwrap();
