@@ -20,6 +20,9 @@ use crate::{
 /// Its log, beside its configuration.
 const LOG: &str = "nginx.log";
 
+/// The folder beside it of what its configuration was rendered from.
+const MANIFESTS: &str = "manifests";
+
 /// A running NGINX; it ends when this value is dropped.
 #[derive(Debug)]
 pub struct Plain {
@@ -43,10 +46,11 @@ impl Plain {
 
     /// Renders manifests and starts NGINX on what their Gateway `default/edge` gets.
     ///
-    /// That Gateway has one listener, on [`Self::RENDERED_PORT`]; it is served at the first address of `loopback`.
-    pub async fn rendered(loopback: &Loopback, manifests: &str) -> Result<Self> {
+    /// All listeners of that Gateway are on [`Self::RENDERED_PORT`]; it is served at the first address of `loopback`. All
+    /// Services are at `backend`.
+    pub async fn rendered(loopback: &Loopback, manifests: &str, backend: SocketAddr) -> Result<Self> {
         let folder = folder()?;
-        let [input, output] = ["manifests", "out"].map(|name| folder.path().join(name));
+        let [input, output] = [MANIFESTS, "out"].map(|name| folder.path().join(name));
         fs::create_dir(&input)
             .and_then(|()| fs::write(input.join("all.yaml"), manifests))
             .context("cannot write manifests")?;
@@ -56,6 +60,7 @@ impl Plain {
             loopback.socket(1, Self::RENDERED_PORT),
         );
         listen_only_at(address, &prefix)?;
+        know_one_endpoint(backend, &prefix)?;
         Self::run(folder, &prefix, address).await
     }
 
@@ -82,6 +87,16 @@ impl Plain {
             );
         ensure!(serves.await?, "NGINX has ended: {}", plain.log());
         Ok(plain)
+    }
+
+    /// What `flotilla explain` says of a request, such as `GET http://shop.example/`, with headers as `name: value`, to what
+    /// was rendered.
+    pub fn explanation(&self, request: &str, headers: &[String]) -> Result<String> {
+        let mut command = Command::new(&product()?.flotilla);
+        command.arg("explain").arg(self.folder.path().join(MANIFESTS));
+        command.args(["--request", request]);
+        command.args(headers.iter().flat_map(|header| ["--header", header]));
+        output(command)
     }
 
     /// What it has logged.
@@ -113,27 +128,45 @@ fn folder() -> Result<TempDir> {
     folder.context("cannot create a temporary folder")
 }
 
-fn render(input: &Path, output: &Path) -> Result<()> {
+fn render(input: &Path, folder: &Path) -> Result<()> {
     let mut command = Command::new(&product()?.flotilla);
-    let ran = command.arg("render").arg(input).arg("--out").arg(output).output();
-    let ran = ran.context("cannot start flotilla")?;
-    ensure!(
-        ran.status.success(),
-        "flotilla render failed: {}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
-    Ok(())
+    command.arg("render").arg(input).arg("--out").arg(folder);
+    output(command).map(drop)
+}
+
+/// What a command of `flotilla` prints.
+fn output(mut command: Command) -> Result<String> {
+    let output = command.output().context("cannot start flotilla")?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?} failed: {error}");
+    String::from_utf8(output.stdout).context("flotilla prints text")
 }
 
 /// What is rendered is for a pod and listens on all of its addresses; here many share the machine's.
 fn listen_only_at(address: SocketAddr, prefix: &Path) -> Result<()> {
-    let path = prefix.join(format!("servers/{}.conf", address.port()));
-    let rendered = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let bound = rendered.replace(
-        &format!("listen {}", address.port()),
-        &format!("listen {address}"),
-    );
-    fs::write(&path, bound).with_context(|| format!("cannot write {}", path.display()))
+    let port = address.port();
+    edit(&prefix.join(format!("servers/{port}.conf")), |rendered| {
+        rendered.replace(&format!("listen {port}"), &format!("listen {address}"))
+    })
+}
+
+/// What is rendered asks an agent for endpoints, and here is none.
+fn know_one_endpoint(endpoint: SocketAddr, prefix: &Path) -> Result<()> {
+    edit(&prefix.join("upstreams.conf"), |rendered| {
+        let lines = rendered.lines().map(|line| {
+            if line.ends_with(" resolve;") {
+                format!("    server {endpoint};\n")
+            } else {
+                format!("{line}\n")
+            }
+        });
+        lines.collect()
+    })
+}
+
+fn edit(path: &Path, change: impl FnOnce(String) -> String) -> Result<()> {
+    let rendered = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    fs::write(path, change(rendered)).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

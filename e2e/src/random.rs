@@ -1,10 +1,10 @@
-//! Random routes, and random requests that come close to them.
+//! Random listeners and routes, and random requests that come close to them.
 //!
 //! Words are few and alike, so that most requests meet several routes and differ from a match in one thing.
 
-use crate::reference::{Match, PathMatch, Request, Route, ValueMatch};
+use crate::reference::{Gateway, Match, PathMatch, Request, Route, ValueMatch};
 
-const HOSTS: [&str; 9] = [
+const HOSTS: [&str; 11] = [
     "shop.example",
     "shop.example",
     "shop.example",
@@ -13,6 +13,8 @@ const HOSTS: [&str; 9] = [
     "example",
     "other.test",
     "WWW.shop.example",
+    "shop.example.",
+    "shop.example:99",
     "xshop.example",
 ];
 const HOSTNAMES: [&str; 6] = [
@@ -42,9 +44,14 @@ impl Random {
         Self(seed)
     }
 
-    /// A set of routes, none of which has a match that NGINX would refuse.
-    pub fn routes(&mut self) -> Vec<Route> {
-        (0..=self.below(8)).map(|number| self.route(number)).collect()
+    /// A Gateway with routes, none of which has a match that NGINX would refuse.
+    pub fn gateway(&mut self) -> Gateway {
+        let listeners = self.listeners();
+        let routes = (0..=self.below(8)).map(|number| self.route(number, listeners.len()));
+        Gateway {
+            routes: routes.collect(),
+            listeners,
+        }
     }
 
     /// A request.
@@ -61,17 +68,30 @@ impl Random {
         }
     }
 
-    fn route(&mut self, number: usize) -> Route {
+    /// The hostnames of listeners, each once; more often than not one of them takes any host.
+    fn listeners(&mut self) -> Vec<Option<String>> {
+        let mut listeners = self.list(3, |random| Some((*random.one_of(&HOSTNAMES)).to_owned()));
+        if listeners.is_empty() || !self.one_in(3) {
+            listeners.push(None);
+        }
+        listeners.sort();
+        listeners.dedup();
+        listeners
+    }
+
+    fn route(&mut self, number: usize, listeners: usize) -> Route {
         let hostnames = self.list(2, |random| (*random.one_of(&HOSTNAMES)).to_owned());
         // Names run against the order of creation, which is often the same.
         let name = format!("route-{}", 9 - number);
         let created = self.below(2).try_into().expect("less than 2");
+        let listener = self.one_in(4).then(|| self.below(listeners));
         let rules = (0..=self.below(3))
             .map(|_| (0..=self.below(2)).map(|_| self.r#match()).collect())
             .collect();
         Route {
             name: ("routes".to_owned(), name),
             created,
+            listener,
             hostnames,
             rules,
         }
@@ -141,6 +161,7 @@ impl Random {
 
     fn query_pair(&mut self) -> String {
         let name = *self.one_of(&PARAMETERS);
+        let name = self.encoded(name);
         let value = *self.one_of(&VALUES);
         let value = if self.one_in(2) {
             value.replace(' ', "+")
@@ -148,10 +169,11 @@ impl Random {
             value.to_owned()
         };
         let value = self.encoded(&value);
-        if self.one_in(12) {
-            name.to_owned()
-        } else {
-            format!("{name}={value}")
+        match self.below(24) {
+            0 | 1 => name,
+            2 => format!("{name}={value}%"),
+            3 => format!("{name}%2={value}"),
+            _ => format!("{name}={value}"),
         }
     }
 
@@ -200,7 +222,7 @@ mod tests {
     #[test]
     fn a_seed_always_gives_the_same() {
         let [mut first, mut second] = [Random::seeded(7), Random::seeded(7)];
-        assert_eq!(first.routes(), second.routes());
+        assert_eq!(first.gateway(), second.gateway());
         assert_eq!(first.request(), second.request());
     }
 
@@ -208,8 +230,8 @@ mod tests {
     fn many_requests_meet_a_rule_and_many_do_not() {
         let mut random = Random::seeded(1);
         let served = (0..1000).filter(|_| {
-            let routes = random.routes();
-            winner(&routes, &random.request()).is_some()
+            let gateway = random.gateway();
+            winner(&gateway, &random.request()).is_some()
         });
         assert!((150..850).contains(&served.count()));
     }

@@ -1,4 +1,4 @@
-//! Which rule of which `HTTPRoute` serves a request, said as plainly as it can be.
+//! Which rule of which `HTTPRoute` of a Gateway serves a request, said as plainly as it can be.
 //!
 //! It shares no code with the product: tests send random requests through NGINX and expect the same answer.
 //! The order is that of <https://gateway-api.sigs.k8s.io/reference/spec/#httprouterule>, with what the
@@ -9,6 +9,15 @@ use std::cmp::Reverse;
 
 use regex::bytes::Regex;
 
+/// A Gateway, and the routes that name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// The hostnames of its listeners, which share one port; none for any.
+    pub listeners: Vec<Option<String>>,
+    /// The routes.
+    pub routes: Vec<Route>,
+}
+
 /// An `HTTPRoute`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -16,6 +25,8 @@ pub struct Route {
     pub name: (String, String),
     /// Its creation, in seconds since some beginning.
     pub created: u32,
+    /// The only listener that it is for, as an index; none for all of the Gateway's.
+    pub listener: Option<usize>,
     /// Its hostnames; empty for any.
     pub hostnames: Vec<String>,
     /// Its rules, each a list of matches; a rule matches when one of them does.
@@ -60,7 +71,7 @@ pub enum ValueMatch {
 pub struct Request {
     /// The method.
     pub method: String,
-    /// The hostname, without port.
+    /// The host, which may have a dot at its end and a port.
     pub host: String,
     /// The path, percent-encoded.
     pub path: String,
@@ -71,10 +82,14 @@ pub struct Request {
 }
 
 /// The route and rule that serve a request, as indices; none when no rule matches.
-pub fn winner(routes: &[Route], request: &Request) -> Option<(usize, usize)> {
+pub fn winner(gateway: &Gateway, request: &Request) -> Option<(usize, usize)> {
     let path = normalized(&request.path)?;
-    let candidates = routes.iter().enumerate().flat_map(|(number, route)| {
-        let hostname = route.hostname_rank(&request.host);
+    let host = hostname(&request.host);
+    let listener = gateway.listener(&host)?;
+    let routes = gateway.routes.iter().enumerate();
+    let attached = routes.filter(|(_, route)| route.listener.is_none_or(|only| only == listener));
+    let candidates = attached.flat_map(|(number, route)| {
+        let hostname = hostname_rank(&route.hostnames, &host);
         let matches = route.rules.iter().enumerate().flat_map(|(rule, matches)| {
             matches
                 .iter()
@@ -99,21 +114,45 @@ pub fn winner(routes: &[Route], request: &Request) -> Option<(usize, usize)> {
     best.map(|(_, route, _, (rule, ..))| (route, rule))
 }
 
-impl Route {
-    /// How specific the hostname is by which this route serves a host: exact, then longer wildcards, then any.
-    fn hostname_rank(&self, host: &str) -> Option<(bool, usize)> {
-        let host = host.to_ascii_lowercase();
-        let rank = |hostname: &String| match hostname.strip_prefix('*') {
-            Some(suffix) => {
-                (host.len() > suffix.len() && host.ends_with(suffix)).then_some((false, suffix.len()))
-            }
-            None => (*hostname == host).then_some((true, 0)),
-        };
-        if self.hostnames.is_empty() {
-            Some((false, 0))
-        } else {
-            self.hostnames.iter().filter_map(rank).max()
+impl Request {
+    /// Path and query.
+    pub fn target(&self) -> String {
+        match self.query.as_str() {
+            "" => self.path.clone(),
+            query => format!("{}?{query}", self.path),
         }
+    }
+}
+
+impl Gateway {
+    /// The listener that a host belongs to: the most specific that covers it, whether a route is there or not.
+    fn listener(&self, host: &str) -> Option<usize> {
+        let listeners = self.listeners.iter().enumerate();
+        let covering = listeners
+            .filter_map(|(number, hostname)| Some((hostname_rank(hostname.as_slice(), host)?, number)));
+        covering.max().map(|(_, number)| number)
+    }
+}
+
+/// The name in a host.
+fn hostname(host: &str) -> String {
+    let name = host.split(':').next().unwrap_or_default();
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// How specific the hostname is by which one of these serves a host: exact, then longer wildcards, then any, which is
+/// what it means to have no hostname.
+fn hostname_rank(hostnames: &[String], host: &str) -> Option<(bool, usize)> {
+    let rank = |hostname: &String| match hostname.strip_prefix('*') {
+        Some(suffix) => {
+            (host.len() > suffix.len() && host.ends_with(suffix)).then_some((false, suffix.len()))
+        }
+        None => (hostname == host).then_some((true, 0)),
+    };
+    if hostnames.is_empty() {
+        Some((false, 0))
+    } else {
+        hostnames.iter().filter_map(rank).max()
     }
 }
 
@@ -132,9 +171,10 @@ impl Match {
                 .query
                 .split('&')
                 .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-            pairs
-                .find(|(name, _)| *name == wanted)
-                .map(|(_, value)| decoded(&value.replace('+', " ")))
+            let text = |text: &str| decoded(&text.replace('+', " "));
+            let (_, value) =
+                pairs.find(|(name, _)| text(name).is_some_and(|name| name == wanted.as_bytes()))?;
+            text(value)
         };
         self.path.fits(path)
             && self
@@ -185,7 +225,7 @@ impl ValueMatch {
 
 /// A path as NGINX compares it: decoded, dot segments resolved, slashes as they are; none above the root.
 pub fn normalized(path: &str) -> Option<Vec<u8>> {
-    let path = decoded(path);
+    let path = decoded(path)?;
     let mut segments: Vec<&[u8]> = Vec::new();
     let mut parts = path.strip_prefix(b"/")?.split(|byte| *byte == b'/').peekable();
     while let Some(part) = parts.next() {
@@ -206,20 +246,17 @@ pub fn normalized(path: &str) -> Option<Vec<u8>> {
     )
 }
 
-/// Percent-encoding undone; what is not `%` and two digits stays.
-fn decoded(text: &str) -> Vec<u8> {
+/// Percent-encoding undone; none where what follows a `%` is not two digits.
+fn decoded(text: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let escaped = match after {
-            [high, low, after @ ..] if *first == b'%' => hexadecimal([*high, *low]).map(|byte| (byte, after)),
-            _ => None,
-        };
-        let (byte, after) = escaped.unwrap_or((*first, after));
-        decoded.push(byte);
-        rest = after;
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => hexadecimal([bytes.next()?, bytes.next()?])?,
+            byte => byte,
+        });
     }
-    decoded
+    Some(decoded)
 }
 
 fn hexadecimal(digits: [u8; 2]) -> Option<u8> {
@@ -266,8 +303,13 @@ mod tests {
         let route = Route {
             name,
             created: 0,
+            listener: None,
             hostnames: vec!["*.example".to_owned()],
             rules,
+        };
+        let gateway = Gateway {
+            listeners: vec![None],
+            routes: vec![route],
         };
         let request = |method: &str, host: &str| Request {
             method: method.to_owned(),
@@ -276,9 +318,8 @@ mod tests {
             query: String::new(),
             headers: Vec::new(),
         };
-        let routes = [route];
-        assert_eq!(winner(&routes, &request("POST", "a.b.example")), Some((0, 1)));
-        assert_eq!(winner(&routes, &request("GET", "a.example")), Some((0, 0)));
-        assert_eq!(winner(&routes, &request("GET", "example")), None);
+        assert_eq!(winner(&gateway, &request("POST", "a.b.example")), Some((0, 1)));
+        assert_eq!(winner(&gateway, &request("GET", "a.example")), Some((0, 0)));
+        assert_eq!(winner(&gateway, &request("GET", "example")), None);
     }
 }

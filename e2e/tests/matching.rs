@@ -1,4 +1,4 @@
-//! NGINX, as Flotilla configures it, picks the rule that the reference matcher picks.
+//! NGINX, as Flotilla configures it, picks the rule that the reference matcher picks, and `flotilla explain` names it.
 //!
 //! `PAIRS` sets the number of pairs of routes and requests, `SEED` where the random numbers begin.
 
@@ -7,10 +7,11 @@ use std::env;
 use anyhow::{Context, Result, ensure};
 use e2e::{
     client::{self, Connection},
+    echo::Echo,
     loopback::Loopback,
     plain::Plain,
     random::Random,
-    reference::{Match, PathMatch, Request, Route, ValueMatch, winner},
+    reference::{Gateway, Match, PathMatch, Request, Route, ValueMatch, normalized, winner},
 };
 use hyper::Method;
 use serde_json::{Value, json};
@@ -18,17 +19,27 @@ use serde_json::{Value, json};
 /// How many requests meet the same routes.
 const REQUESTS: u64 = 50;
 
+/// One in so many requests is explained, too.
+const EXPLAINED: u64 = 10;
+
 /// How many pairs are tried when nobody says.
 const PAIRS: u64 = 5000;
+
+/// The header by which a backend knows the rule that led to it.
+const RULE: &str = "x-rule";
+
+/// A route and a rule of it, as indices; none for 404.
+type Picked = Option<(usize, usize)>;
 
 #[tokio::test]
 async fn nginx_picks_the_rule_that_the_specification_picks() -> Result<()> {
     let number = |name: &str, default| env::var(name).map_or(Ok(default), |text| text.parse());
     let (pairs, first) = (number("PAIRS", PAIRS)?, number("SEED", 0)?);
     let loopback = Loopback::lease()?;
+    let backend = Echo::start("backend", loopback.socket(100, 3000)).await?;
     let mut served = 0;
     for seed in first..first + pairs.div_ceil(REQUESTS) {
-        served += compare(&loopback, seed)
+        served += compare(&loopback, &backend, seed)
             .await
             .with_context(|| format!("with SEED={seed}"))?;
         if pairs > PAIRS && seed % 100 == 99 {
@@ -43,126 +54,193 @@ async fn nginx_picks_the_rule_that_the_specification_picks() -> Result<()> {
 }
 
 /// Sends random requests to the routes of a seed; returns how many were served by a rule.
-async fn compare(loopback: &Loopback, seed: u64) -> Result<u64> {
+async fn compare(loopback: &Loopback, backend: &Echo, seed: u64) -> Result<u64> {
     let mut random = Random::seeded(seed);
-    let routes = random.routes();
-    let manifests = manifests(&routes);
-    let rendered = Plain::rendered(loopback, &manifests)
+    let gateway = random.gateway();
+    let manifests = manifests(&gateway);
+    let rendered = Plain::rendered(loopback, &manifests, backend.address())
         .await
         .with_context(|| manifests.clone())?;
     let mut connection = rendered.target().connect().await?;
     let mut served = 0;
-    for _ in 0..REQUESTS {
+    for number in 0..REQUESTS {
         let request = random.request();
         if !connection.ready().await {
             connection = rendered.target().connect().await?;
         }
-        let (expected, found) = (
-            winner(&routes, &request),
-            answer(&mut connection, &request)
-                .await
-                .with_context(|| rendered.log())?,
-        );
+        let expected = winner(&gateway, &request);
+        let found = answer(&mut connection, &request)
+            .await
+            .with_context(|| format!("{}\n{request:#?}", rendered.log()))?;
         ensure!(
             found == expected,
             "NGINX picks {found:?}, the reference {expected:?}\n{request:#?}\n{}",
-            explained(&routes, found, expected),
+            in_question(&gateway, found, expected),
         );
+        if number % EXPLAINED == 0 {
+            let explanation = explanation(&rendered, &request)?;
+            let named = named(&explanation, &gateway.routes)?;
+            ensure!(
+                named == expected,
+                "explain names {named:?}, NGINX and the reference pick {expected:?}\n{request:#?}\n{explanation}",
+            );
+        }
         served += u64::from(found.is_some());
     }
     Ok(served)
 }
 
-/// The route and rule whose redirect is the answer.
-async fn answer(connection: &mut Connection, request: &Request) -> Result<Option<(usize, usize)>> {
+/// The route and rule that a redirect or a backend names.
+async fn answer(connection: &mut Connection, request: &Request) -> Result<Picked> {
     let Request {
         method,
         host,
         path,
-        query,
         headers,
+        ..
     } = request;
-    let target = if query.is_empty() {
-        path.clone()
-    } else {
-        format!("{path}?{query}")
-    };
-    let request = client::Request::new(method.parse::<Method>()?, &target).host(host);
-    let request = headers
+    let target = request.target();
+    let sent = client::Request::new(method.parse::<Method>()?, &target).host(host);
+    let sent = headers
         .iter()
-        .fold(request, |request, (name, value)| request.header(name, value));
-    let answer = connection.send(request).await?;
-    if answer.status == 404 {
-        return Ok(None);
-    }
-    ensure!(answer.status == 302, "{answer}");
+        .fold(sent, |sent, (name, value)| sent.header(name, value));
+    let answer = connection.send(sent).await?;
     let location = answer.header("location");
-    let host = location
-        .split('/')
-        .nth(2)
-        .and_then(|host| host.split('.').next())
-        .unwrap_or_default();
-    let (route, rule) = host
+    match answer.status.as_u16() {
+        404 => Ok(None),
+        302 => {
+            let host = location.split('/').nth(2).unwrap_or_default();
+            picked(host.split('.').next().unwrap_or_default())
+        }
+        _ => {
+            let seen = answer.seen()?;
+            // To a backend that speaks HTTP/2, NGINX encodes the path anew.
+            let is_as_sent = if seen.proto == "HTTP/1.1" {
+                seen.path == target
+            } else {
+                seen.path.split('?').next().and_then(normalized) == normalized(path)
+            };
+            ensure!(is_as_sent, "the backend is asked for {}", seen.path);
+            let rule = seen.headers.iter().find(|(name, _)| name == RULE);
+            picked(rule.map_or("", |(_, value)| value))
+        }
+    }
+}
+
+/// What [`name`] was made of.
+fn picked(name: &str) -> Result<Picked> {
+    let (route, rule) = name
         .split_once('-')
-        .with_context(|| format!("no redirect of ours: {location}"))?;
+        .with_context(|| format!("{name:?} is no rule of ours"))?;
     Ok(Some((route.parse()?, rule.parse()?)))
 }
 
+/// How a rule is named where it leads.
+fn name(route: usize, rule: usize) -> String {
+    format!("{route}-{rule}")
+}
+
+fn explanation(rendered: &Plain, request: &Request) -> Result<String> {
+    let Request {
+        method,
+        host,
+        headers,
+        ..
+    } = request;
+    let host = host.split(':').next().unwrap_or_default();
+    let (port, target) = (Plain::RENDERED_PORT, request.target());
+    let headers = headers.iter().map(|(name, value)| format!("{name}: {value}"));
+    rendered.explanation(
+        &format!("{method} http://{host}:{port}{target}"),
+        &headers.collect::<Vec<_>>(),
+    )
+}
+
+/// The route and rule that an explanation ends with: `+ HTTPRoute NAMESPACE/NAME rule NUMBER match NUMBER: PATH`.
+fn named(explanation: &str, routes: &[Route]) -> Result<Picked> {
+    let taken = explanation
+        .lines()
+        .find_map(|line| line.strip_prefix("  + HTTPRoute "));
+    let Some(taken) = taken else {
+        ensure!(explanation.contains("  404: "), "{explanation}");
+        return Ok(None);
+    };
+    let mut words = taken.split(' ');
+    let (key, rule) = (words.next().unwrap_or_default(), words.nth(1).unwrap_or_default());
+    let is_named = |route: &Route| format!("{}/{}", route.name.0, route.name.1) == key;
+    let route = routes.iter().position(is_named).with_context(|| key.to_owned())?;
+    Ok(Some((route, rule.parse()?)))
+}
+
 /// Only the rules in question: the whole is reproduced by its seed.
-fn explained(routes: &[Route], found: Option<(usize, usize)>, expected: Option<(usize, usize)>) -> String {
+fn in_question(gateway: &Gateway, found: Picked, expected: Picked) -> String {
     let one = |(route, rule): (usize, usize)| {
         let Route {
             name: (_, name),
             created,
+            listener,
             hostnames,
             rules,
-        } = &routes[route];
+        } = &gateway.routes[route];
         format!(
-            "{name}, created {created}, {hostnames:?}, rule {rule}: {:#?}\n",
+            "{name}, created {created}, listener {listener:?}, {hostnames:?}, rule {rule}: {:#?}\n",
             rules[rule]
         )
     };
-    [found, expected].into_iter().flatten().map(one).collect()
+    let rules = [found, expected].into_iter().flatten().map(one);
+    format!("{:?}\n{}", gateway.listeners, rules.collect::<String>())
 }
 
-/// A class, a Gateway, and the routes; each rule redirects to a host that names it.
-fn manifests(routes: &[Route]) -> String {
+/// A class, a Gateway, Services that speak HTTP/1.1 and HTTP/2, and the routes.
+fn manifests(gateway: &Gateway) -> String {
+    let Gateway { listeners, routes } = gateway;
     let class = json!({
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "GatewayClass",
         "metadata": { "name": "flotilla" },
         "spec": { "controllerName": "flotilla.dev/gateway-controller" },
     });
-    let gateway = json!({
+    let listeners = listeners.iter().enumerate().map(|(number, hostname)| {
+        json!({
+            "name": listener(number), "protocol": "HTTP", "port": Plain::RENDERED_PORT, "hostname": hostname,
+            "allowedRoutes": { "namespaces": { "from": "All" } },
+        })
+    });
+    let edge = json!({
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
         "metadata": { "name": "edge", "namespace": "default" },
-        "spec": {
-            "gatewayClassName": "flotilla",
-            "listeners": [{
-                "name": "http", "protocol": "HTTP", "port": Plain::RENDERED_PORT,
-                "allowedRoutes": { "namespaces": { "from": "All" } },
-            }],
-        },
+        "spec": { "gatewayClassName": "flotilla", "listeners": listeners.collect::<Vec<_>>() },
+    });
+    let services = ["http", "kubernetes.io/h2c"].map(|protocol| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": { "name": protocol.rsplit('/').next(), "namespace": "routes" },
+            "spec": { "ports": [{ "port": 80, "appProtocol": protocol }] },
+        })
     });
     let routes = routes
         .iter()
         .enumerate()
         .map(|(number, route)| manifest(number, route));
-    let objects = [class, gateway]
+    let objects = [class, edge]
         .into_iter()
+        .chain(services)
         .chain(routes)
         .map(|object| object.to_string());
     objects.collect::<Vec<_>>().join("\n---\n")
 }
 
+fn listener(number: usize) -> String {
+    format!("listener-{number}")
+}
+
 fn manifest(number: usize, route: &Route) -> Value {
     let rules = route.rules.iter().enumerate().map(|(rule, matches)| {
-        let hostname = format!("{number}-{rule}.example");
-        json!({
-            "matches": matches.iter().map(condition).collect::<Vec<_>>(),
-            "filters": [{ "type": "RequestRedirect", "requestRedirect": { "hostname": hostname } }],
-        })
+        let mut leading = leading(number, rule);
+        leading["matches"] = matches.iter().map(condition).collect();
+        leading
     });
     let (namespace, name) = &route.name;
     json!({
@@ -173,10 +251,28 @@ fn manifest(number: usize, route: &Route) -> Value {
             "creationTimestamp": format!("2026-01-01T00:00:{:02}Z", route.created),
         },
         "spec": {
-            "parentRefs": [{ "name": "edge", "namespace": "default" }],
+            "parentRefs": [{ "name": "edge", "namespace": "default", "sectionName": route.listener.map(listener) }],
             "hostnames": route.hostnames,
             "rules": rules.collect::<Vec<_>>(),
         },
+    })
+}
+
+/// A rule that leads to one of three, and names itself there: a host, or a backend of either version of HTTP.
+fn leading(route: usize, rule: usize) -> Value {
+    let name = name(route, rule);
+    let service = match (route + rule) % 3 {
+        0 => {
+            let redirect = json!({ "hostname": format!("{name}.example") });
+            return json!({ "filters": [{ "type": "RequestRedirect", "requestRedirect": redirect }] });
+        }
+        1 => "http",
+        _ => "h2c",
+    };
+    let set = json!({ "set": [{ "name": RULE, "value": name }] });
+    json!({
+        "filters": [{ "type": "RequestHeaderModifier", "requestHeaderModifier": set }],
+        "backendRefs": [{ "name": service, "port": 80 }],
     })
 }
 
