@@ -16,8 +16,10 @@
 //! # Ok(()) }
 //! ```
 
+mod exchange;
+mod message;
+
 use std::{
-    collections::BTreeMap,
     fmt,
     future::Future,
     net::SocketAddr,
@@ -31,20 +33,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use futures::Stream;
-use hyper::body::Bytes;
 use parking_lot::Mutex;
-use prost_types::{Struct, Value, value::Kind};
-use proto::envoy::{
-    config::core::v3::{HeaderValue, HeaderValueOption},
-    service::ext_proc::v3::{
-        BodyMutation, BodyResponse, CommonResponse, HeaderMutation, HeadersResponse, HttpBody, HttpHeaders,
-        ImmediateResponse, ProcessingRequest, ProcessingResponse, StreamedBodyResponse, TrailersResponse,
-        body_mutation::Mutation,
-        external_processor_server::{ExternalProcessor, ExternalProcessorServer},
-        processing_request::Request as Part,
-        processing_response::Response as Verdict,
-    },
-    r#type::v3::HttpStatus,
+use proto::envoy::service::ext_proc::v3::{
+    ProcessingRequest, ProcessingResponse,
+    external_processor_server::{ExternalProcessor, ExternalProcessorServer},
 };
 use tokio::{
     net::TcpListener,
@@ -58,21 +50,14 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-/// Where a picker names its choice, in the metadata's namespace `envoy.lb` and in a header.
-pub const DESTINATION: &str = "x-gateway-destination-endpoint";
-
-/// Where a gateway says who served a request, in the metadata's namespace `envoy.lb`.
-pub const SERVED: &str = "x-gateway-destination-endpoint-served";
-
-/// The namespace of both.
-pub const NAMESPACE: &str = "envoy.lb";
+pub use self::{
+    exchange::{Asked, Exchange},
+    message::{DESTINATION, NAMESPACE, SERVED, destination, headers_response, pairs, served, streamed},
+};
 
 /// Bytes that may wait on a connection: as many as can be. Small messages wait in half of it, each counted with 256
 /// bytes, before h2 breaks the connection off, and a picker that shares two processors with all of a test gets behind.
 const WINDOW: u32 = (1 << 31) - 1;
-
-/// Bytes of a body that real pickers put in one message.
-const CHUNK: usize = 62_000;
 
 /// A running picker; it stops when this value is dropped, and breaks off every exchange.
 pub struct Picker {
@@ -81,26 +66,6 @@ pub struct Picker {
     counts: Arc<Counts>,
     /// Of its own, so that every connection ends with the picker. There until the end.
     runtime: Option<Runtime>,
-}
-
-/// One exchange, as the picker sees it.
-#[derive(Debug)]
-pub struct Exchange {
-    parts: Streaming<ProcessingRequest>,
-    verdicts: mpsc::Sender<Result<ProcessingResponse, Status>>,
-}
-
-/// A whole request, as the picker was asked about it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
-    /// The headers in order, pseudo headers included.
-    pub headers: Vec<(String, String)>,
-    /// The body; empty if there is none.
-    pub body: Bytes,
-    /// How many messages the body came in.
-    pub chunks: usize,
-    /// Addresses that the choice is limited to.
-    pub subset: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -223,126 +188,6 @@ impl Drop for Picker {
     }
 }
 
-impl Exchange {
-    /// The next message; none when the gateway has no more to say.
-    pub async fn next(&mut self) -> Result<Option<ProcessingRequest>, Status> {
-        self.parts.message().await
-    }
-
-    /// The request to its end.
-    pub async fn request(&mut self) -> Result<Asked, Status> {
-        let mut asked = Asked::default();
-        let mut body = Vec::new();
-        while let Some(message) = self.next().await? {
-            let subset = subset(&message);
-            if subset.is_some() {
-                asked.subset = subset;
-            }
-            let end = match message.request {
-                Some(Part::RequestHeaders(headers)) => {
-                    asked.headers = pairs(&headers);
-                    headers.end_of_stream
-                }
-                Some(Part::RequestBody(chunk)) => {
-                    asked.chunks += 1;
-                    body.extend_from_slice(&chunk.body);
-                    chunk.end_of_stream
-                }
-                Some(Part::RequestTrailers(_)) => true,
-                other => return Err(unexpected(other.as_ref())),
-            };
-            if end {
-                asked.body = body.into();
-                return Ok(asked);
-            }
-        }
-        Err(Status::aborted("the request has no end"))
-    }
-
-    /// Answers the request's headers with endpoints, in metadata and in a header.
-    pub async fn choose(&self, endpoints: &str) -> Result<(), Status> {
-        self.choose_with(endpoints, &[]).await
-    }
-
-    /// The same with headers to set.
-    pub async fn choose_with(&self, endpoints: &str, headers: &[(&str, &str)]) -> Result<(), Status> {
-        let headers = [&[(DESTINATION, endpoints)], headers].concat();
-        let verdict = ProcessingResponse {
-            dynamic_metadata: Some(destination(endpoints)),
-            ..Verdict::RequestHeaders(headers_response(&headers)).into_message()
-        };
-        self.say_all(verdict).await
-    }
-
-    /// Answers the request's body with another one, in chunks; says nothing for an empty one.
-    pub async fn return_body(&self, body: impl Into<Bytes>) -> Result<(), Status> {
-        let mut body = body.into();
-        while !body.is_empty() {
-            let chunk = body.split_to(body.len().min(CHUNK));
-            self.say(Verdict::RequestBody(streamed(chunk, body.is_empty())))
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Passes every part of the response as it is, at once, until the gateway has no more to say.
-    pub async fn pass_response(&mut self) -> Result<(), Status> {
-        while let Some(message) = self.next().await? {
-            match message.request {
-                Some(Part::ResponseHeaders(_)) => self.pass_headers().await?,
-                Some(Part::ResponseBody(chunk)) => self.pass_chunk(chunk).await?,
-                Some(Part::ResponseTrailers(_)) => {
-                    self.say(Verdict::ResponseTrailers(TrailersResponse::default()))
-                        .await?;
-                }
-                other => return Err(unexpected(other.as_ref())),
-            }
-        }
-        Ok(())
-    }
-
-    /// Passes the headers of a response as they are.
-    pub async fn pass_headers(&self) -> Result<(), Status> {
-        self.say(Verdict::ResponseHeaders(headers_response(&[]))).await
-    }
-
-    /// Passes some of the body of a response as it is.
-    pub async fn pass_chunk(&self, chunk: HttpBody) -> Result<(), Status> {
-        self.say(Verdict::ResponseBody(streamed(chunk.body, chunk.end_of_stream)))
-            .await
-    }
-
-    /// Answers the request in place of an endpoint.
-    pub async fn refuse(&self, status: u16, headers: &[(&str, &str)], body: &str) -> Result<(), Status> {
-        self.say(Verdict::ImmediateResponse(ImmediateResponse {
-            status: Some(HttpStatus { code: status.into() }),
-            headers: Some(mutation(headers)),
-            body: Bytes::copy_from_slice(body.as_bytes()),
-            grpc_status: None,
-        }))
-        .await
-    }
-
-    /// Says anything, whether it fits or not.
-    pub async fn say(&self, verdict: Verdict) -> Result<(), Status> {
-        self.say_all(verdict.into_message()).await
-    }
-
-    /// The same with all that a message can hold.
-    pub async fn say_all(&self, verdict: ProcessingResponse) -> Result<(), Status> {
-        let said = self.verdicts.send(Ok(verdict)).await;
-        said.map_err(|_| Status::cancelled("the gateway is gone"))
-    }
-}
-
-impl Asked {
-    /// A header's only or first value; empty when it is missing.
-    pub fn header(&self, name: &str) -> &str {
-        let found = self.headers.iter().find(|(its, _)| its == name);
-        found.map_or("", |(_, value)| value)
-    }
-}
-
 fn boxed<Script, Ends>(script: Script) -> Arc<self::Script>
 where
     Script: Fn(Exchange) -> Ends + Send + Sync + 'static,
@@ -365,119 +210,6 @@ fn obedient(endpoints: &str) -> impl Fn(Exchange) -> Ending + Send + Sync + 'sta
     }
 }
 
-/// A verdict as a message without metadata.
-trait IntoMessage {
-    fn into_message(self) -> ProcessingResponse;
-}
-
-impl IntoMessage for Verdict {
-    fn into_message(self) -> ProcessingResponse {
-        ProcessingResponse {
-            response: Some(self),
-            dynamic_metadata: None,
-        }
-    }
-}
-
-/// Headers to set, for a request or a response.
-pub fn headers_response(headers: &[(&str, &str)]) -> HeadersResponse {
-    HeadersResponse {
-        response: Some(CommonResponse {
-            header_mutation: Some(mutation(headers)),
-            ..CommonResponse::default()
-        }),
-    }
-}
-
-/// The next of a body, for a request or a response.
-pub fn streamed(body: Bytes, end_of_stream: bool) -> BodyResponse {
-    BodyResponse {
-        response: Some(CommonResponse {
-            body_mutation: Some(BodyMutation {
-                mutation: Some(Mutation::StreamedResponse(StreamedBodyResponse {
-                    body,
-                    end_of_stream,
-                })),
-            }),
-            ..CommonResponse::default()
-        }),
-    }
-}
-
-/// Dynamic metadata that names endpoints.
-pub fn destination(endpoints: &str) -> Struct {
-    let value = |kind| Value { kind: Some(kind) };
-    let destination = value(Kind::StringValue(endpoints.to_owned()));
-    let inner = Struct {
-        fields: BTreeMap::from([(DESTINATION.to_owned(), destination)]),
-    };
-    Struct {
-        fields: BTreeMap::from([(NAMESPACE.to_owned(), value(Kind::StructValue(inner)))]),
-    }
-}
-
-/// Who served the request, as a message says.
-pub fn served(message: &ProcessingRequest) -> Option<String> {
-    match metadata(message, NAMESPACE, SERVED)? {
-        Kind::StringValue(served) => Some(served.clone()),
-        _ => None,
-    }
-}
-
-/// Headers with their values, from whichever field they are in.
-pub fn pairs(headers: &HttpHeaders) -> Vec<(String, String)> {
-    let headers = headers.headers.iter().flat_map(|map| &map.headers);
-    let value = |header: &HeaderValue| {
-        if header.raw_value.is_empty() {
-            header.value.clone()
-        } else {
-            String::from_utf8_lossy(&header.raw_value).into_owned()
-        }
-    };
-    headers
-        .map(|header| (header.key.clone(), value(header)))
-        .collect()
-}
-
-fn mutation(headers: &[(&str, &str)]) -> HeaderMutation {
-    let set = headers.iter().map(|(name, value)| HeaderValueOption {
-        header: Some(HeaderValue {
-            key: (*name).to_owned(),
-            value: String::new(),
-            raw_value: Bytes::copy_from_slice(value.as_bytes()),
-        }),
-        ..HeaderValueOption::default()
-    });
-    HeaderMutation {
-        set_headers: set.collect(),
-        remove_headers: Vec::new(),
-    }
-}
-
-fn subset(message: &ProcessingRequest) -> Option<Vec<String>> {
-    let name = "x-gateway-destination-endpoint-subset";
-    match metadata(message, "envoy.lb.subset_hint", name)? {
-        Kind::ListValue(list) => list
-            .values
-            .iter()
-            .map(|value| match &value.kind {
-                Some(Kind::StringValue(address)) => Some(address.clone()),
-                _ => None,
-            })
-            .collect(),
-        _ => None,
-    }
-}
-
-fn metadata<'a>(message: &'a ProcessingRequest, namespace: &str, name: &str) -> Option<&'a Kind> {
-    let spaces = &message.metadata_context.as_ref()?.filter_metadata;
-    spaces.get(namespace)?.fields.get(name)?.kind.as_ref()
-}
-
-fn unexpected(part: Option<&Part>) -> Status {
-    Status::invalid_argument(format!("nothing was to come but {part:?}"))
-}
-
 #[tonic::async_trait]
 impl ExternalProcessor for Scripted {
     type ProcessStream = Verdicts;
@@ -488,10 +220,7 @@ impl ExternalProcessor for Scripted {
     ) -> Result<Response<Verdicts>, Status> {
         let (verdicts, said) = mpsc::channel(16);
         let script = Arc::clone(&self.script.lock());
-        let script = script(Exchange {
-            parts: request.into_inner(),
-            verdicts: verdicts.clone(),
-        });
+        let script = script(Exchange::new(request.into_inner(), verdicts.clone()));
         self.counts.begun.fetch_add(1, Ordering::Relaxed);
         self.counts.open.fetch_add(1, Ordering::Relaxed);
         let mut task = JoinSet::new();
