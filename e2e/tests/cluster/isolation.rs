@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use e2e::{certificates::Certificate, standalone::eventually};
 use serde_json::{Value, json};
 
-use crate::harness::{Kind, Setting, alone, beside_others, condition, served};
+use crate::harness::{Kind, Setting, alone, beside_others, condition, manifest, served};
 
 #[tokio::test]
 async fn an_agent_with_a_token_of_another_namespace_gets_nothing() -> Result<()> {
@@ -135,17 +135,11 @@ async fn routes_that_change_all_the_time_reload_no_more_than_the_quiet_period_al
 
 /// A Gateway with one listener for HTTPS, whose certificate that reference names.
 fn https_gateway(name: &str, certificate: &Value) -> Value {
-    json!({
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "Gateway",
-        "metadata": {"name": name},
-        "spec": {
-            "gatewayClassName": "flotilla",
-            "listeners": [
-                {"name": "https", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [certificate]}},
-            ],
-        },
-    })
+    let mut gateway = manifest(name);
+    gateway["spec"]["listeners"] = json!([
+        {"name": "https", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [certificate]}},
+    ]);
+    gateway
 }
 
 /// The contents of all files below a folder; links are not followed.
