@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::manifests::route;
+
 /// An `InferencePool` of `default` over the pods with the label `app: {name}`, from the rest of its spec in flow style,
 /// without braces: `targetPorts: [{ number: 8000 }]`.
 pub fn pool(name: &str, spec: &str) -> String {
@@ -10,6 +12,12 @@ pub fn pool(name: &str, spec: &str) -> String {
          metadata: {{ name: {name}, namespace: default }}\n\
          spec: {{ selector: {{ matchLabels: {{ app: {name} }} }}, {spec} }}\n"
     )
+}
+
+/// The same with pods at one port and with a picker; see [`picked_by`].
+pub fn picked_pool(name: &str, port: u16, picker: &str, failure_mode: &str) -> String {
+    let picked_by = picked_by(picker, failure_mode);
+    pool(name, &format!("targetPorts: [{{ number: {port} }}], {picked_by}"))
 }
 
 /// The field of a pool that says to whom to turn for a choice, and what if that is in vain: `FailOpen` or `FailClose`.
@@ -56,6 +64,15 @@ fn service(name: &str, address: SocketAddr, protocol: &str) -> String {
          metadata:\n  name: {name}\n  namespace: default\n  labels: {{ kubernetes.io/service-name: {name} }}\n\
          addressType: {family}\nports: [{{ name: grpc, port: {port} }}]\n\
          endpoints: [{{ addresses: ['{ip}'], conditions: {{ ready: true }} }}]\n"
+    )
+}
+
+/// An `HTTPRoute` that sends a whole host to a pool, after which it is called.
+pub fn route_to(host: &str, pool: &str) -> String {
+    let backend = backend(pool);
+    route(
+        pool,
+        &format!("hostnames: [{host}], rules: [{{ backendRefs: [{backend}] }}]"),
     )
 }
 

@@ -2,18 +2,19 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use futures::future::try_join_all;
+use tonic::Status;
 
 use super::{
-    manifests::{self, backend, picked_by},
-    picker::Picker,
+    manifests::{self, picked_by},
+    picker::{Exchange, Picker},
 };
 use crate::{
     client::{Answer, Request, Target},
     echo::Echo,
     loopback::Loopback,
-    manifests::{EDGE, route},
+    manifests::EDGE,
     standalone::{Standalone, eventually},
 };
 
@@ -115,16 +116,7 @@ impl ServedPool {
                     .replace("{proxy}", options.proxy)
                     .replace("{nginx}", options.nginx),
             ),
-            (
-                "route.yaml",
-                route(
-                    "models",
-                    &format!(
-                        "hostnames: [{HOST}], rules: [{{ backendRefs: [{}] }}]",
-                        backend("models")
-                    ),
-                ),
-            ),
+            ("route.yaml", manifests::route_to(HOST, "models")),
             ("pool.yaml", manifests::pool("models", &spec)),
             ("pods.yaml", manifests::pods("models", &ips)),
             ("picker.yaml", manifests::picker("picker", picker.address())),
@@ -147,6 +139,26 @@ impl ServedPool {
     /// Where the pod of this number is, from 0; it need not exist.
     pub fn pod(&self, number: u8) -> SocketAddr {
         pod_address(self.standalone.loopback(), number)
+    }
+
+    /// Has the picker do this in every exchange that begins from now on, for which it is told the first pod's address.
+    pub fn follow<Script, Ends>(&self, script: Script)
+    where
+        Script: Fn(Exchange, String) -> Ends + Send + Sync + 'static,
+        Ends: Future<Output = Result<(), Status>> + Send + 'static,
+    {
+        let pod = self.pod(0).to_string();
+        self.picker.follow(move |exchange| script(exchange, pod.clone()));
+    }
+
+    /// Resolves when no exchange with the picker is open.
+    pub async fn exchanges_have_ended(&self) -> Result<()> {
+        eventually(async || {
+            let open = self.picker.open();
+            ensure!(open == 0, "{open} exchanges with the picker are open");
+            Ok(())
+        })
+        .await
     }
 
     /// Sends a request to the pool and takes the whole answer.

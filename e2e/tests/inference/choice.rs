@@ -4,7 +4,7 @@ use anyhow::Result;
 use e2e::{
     client::Request,
     inference::{
-        picker::{Exchange, destination, headers_response},
+        picker::{DESTINATION, Exchange, destination, headers_response},
         served_pool::{Options, ServedPool},
     },
 };
@@ -28,43 +28,20 @@ async fn every_request_goes_where_the_picker_says() -> Result<()> {
 }
 
 #[tokio::test]
-async fn metadata_wins_over_the_header() -> Result<()> {
+async fn header_alone_or_metadata_alone_is_enough_and_metadata_wins() -> Result<()> {
     let pool = ServedPool::start().await?;
-    let pods = [0, 1].map(|number| pool.pod(number).to_string());
-    pool.picker.follow(move |mut exchange: Exchange| {
-        let [in_header, in_metadata] = pods.clone();
-        async move {
-            let asked = exchange.request().await?;
-            let headers = headers_response(&[("x-gateway-destination-endpoint", &in_header)]);
-            exchange
-                .say_all(ProcessingResponse {
-                    response: Some(Verdict::RequestHeaders(headers)),
-                    dynamic_metadata: Some(destination(&in_metadata)),
-                })
-                .await?;
-            exchange.return_body(asked.body).await?;
-            exchange.pass_response().await
-        }
-    });
-    assert_eq!(pool.send(post()).await?.seen()?.backend, "pod-1");
-    Ok(())
-}
-
-#[tokio::test]
-async fn header_alone_or_metadata_alone_is_enough() -> Result<()> {
-    let pool = ServedPool::start().await?;
-    for in_header in [true, false] {
-        let pod = pool.pod(1).to_string();
+    for named in [[Some(1), None], [None, Some(1)], [Some(0), Some(1)]] {
+        let named = named.map(|number| number.map(|number| pool.pod(number).to_string()));
         pool.picker.follow(move |mut exchange: Exchange| {
-            let pod = pod.clone();
+            let [in_header, in_metadata] = named.clone();
             async move {
                 let asked = exchange.request().await?;
-                let header: &[(&str, &str)] = &[("x-gateway-destination-endpoint", &pod)];
-                let headers = headers_response(if in_header { header } else { &[] });
+                let header = in_header.iter().map(|pod| (DESTINATION, pod.as_str()));
+                let headers = headers_response(&header.collect::<Vec<_>>());
                 exchange
                     .say_all(ProcessingResponse {
                         response: Some(Verdict::RequestHeaders(headers)),
-                        dynamic_metadata: (!in_header).then(|| destination(&pod)),
+                        dynamic_metadata: in_metadata.as_deref().map(destination),
                     })
                     .await?;
                 exchange.return_body(asked.body).await?;

@@ -1,6 +1,6 @@
 //! Pickers that are away, slow or broken.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Result, ensure};
 use e2e::{
@@ -102,13 +102,9 @@ async fn until(boundary: Boundary, exchange: &mut Exchange, pod: &str) -> Result
 async fn fail_open_serves_whatever_the_picker_breaks_at() -> Result<()> {
     let pool = pool("FailOpen").await?;
     for boundary in BOUNDARIES {
-        let pod = pool.pod(0).to_string();
-        pool.picker.follow(move |mut exchange| {
-            let pod = pod.clone();
-            async move {
-                until(boundary, &mut exchange, &pod).await?;
-                Err(Status::internal("the picker is ill"))
-            }
+        pool.follow(move |mut exchange, pod| async move {
+            until(boundary, &mut exchange, &pod).await?;
+            Err(Status::internal("the picker is ill"))
         });
         let answer = post(&pool).await?;
         assert_eq!(answer.status, 200, "{boundary:?}: {answer}");
@@ -121,13 +117,9 @@ async fn fail_open_serves_whatever_the_picker_breaks_at() -> Result<()> {
 async fn fail_close_answers_503_whatever_the_picker_breaks_at() -> Result<()> {
     let pool = pool("FailClose").await?;
     for boundary in BOUNDARIES {
-        let pod = pool.pod(0).to_string();
-        pool.picker.follow(move |mut exchange| {
-            let pod = pod.clone();
-            async move {
-                until(boundary, &mut exchange, &pod).await?;
-                Err(Status::internal("the picker is ill"))
-            }
+        pool.follow(move |mut exchange, pod| async move {
+            until(boundary, &mut exchange, &pod).await?;
+            Err(Status::internal("the picker is ill"))
         });
         assert_unavailable(&post(&pool).await?, &format!("{boundary:?}"));
     }
@@ -139,13 +131,9 @@ async fn silent_picker_is_waited_for_as_long_as_the_fleet_says() -> Result<()> {
     for (failure_mode, status) in [("FailOpen", 200), ("FailClose", 503)] {
         let pool = pool(failure_mode).await?;
         for boundary in BOUNDARIES {
-            let pod = pool.pod(0).to_string();
-            pool.picker.follow(move |mut exchange| {
-                let pod = pod.clone();
-                async move {
-                    until(boundary, &mut exchange, &pod).await?;
-                    std::future::pending().await
-                }
+            pool.follow(move |mut exchange, pod| async move {
+                until(boundary, &mut exchange, &pod).await?;
+                std::future::pending().await
             });
             let asked = Instant::now();
             let answer = post(&pool).await?;
@@ -164,15 +152,7 @@ async fn silent_picker_is_waited_for_as_long_as_the_fleet_says() -> Result<()> {
             );
         }
         // Nothing waits for the silent picker any longer.
-        eventually(async || {
-            ensure!(
-                pool.picker.open() == 0,
-                "{} exchanges are open",
-                pool.picker.open()
-            );
-            Ok(())
-        })
-        .await?;
+        pool.exchanges_have_ended().await?;
     }
     Ok(())
 }
@@ -189,13 +169,16 @@ async fn picker_that_is_away_is_asked_again_when_it_is_back() -> Result<()> {
             &mut pool.picker,
             Picker::choosing(elsewhere, &endpoint).await?,
         ));
-        for _ in 0..5 {
+        for _ in 0..50 {
             let answer = timeout(Duration::from_secs(5), post(&pool)).await??;
             assert_eq!(answer.status.as_u16(), status, "{failure_mode}: {answer}");
             if status == 503 {
                 assert_unavailable(&answer, "away");
             }
         }
+        let log = fs::read_to_string(pool.standalone.gateway_folder()?.join("agent.log"))?;
+        let told = log.matches("no choice of the picker").count();
+        assert_eq!(told, 1, "{failure_mode}: it was said of each request\n{log}");
         pool.picker = eventually(async || Picker::choosing(address, &endpoint).await).await?;
         eventually(async || {
             let answer = post(&pool).await?;
@@ -208,15 +191,29 @@ async fn picker_that_is_away_is_asked_again_when_it_is_back() -> Result<()> {
 }
 
 #[tokio::test]
-async fn end_without_a_choice_is_a_failure() -> Result<()> {
-    for (failure_mode, status) in [("FailOpen", 200), ("FailClose", 503)] {
+async fn picker_that_leaves_in_good_order_has_had_its_say() -> Result<()> {
+    for (failure_mode, without_choice) in [("FailOpen", 200), ("FailClose", 503)] {
         let pool = pool(failure_mode).await?;
-        pool.picker.follow(async |mut exchange: Exchange| {
-            exchange.request().await?;
-            Ok(())
-        });
-        let answer = post(&pool).await?;
-        assert_eq!(answer.status.as_u16(), status, "{failure_mode}: {answer}");
+        for boundary in BOUNDARIES {
+            pool.follow(move |mut exchange, pod| async move { until(boundary, &mut exchange, &pod).await });
+            let answer = post(&pool).await?;
+            let (status, expected) = match boundary {
+                Boundary::Choice => (200, body()),
+                Boundary::HalfOfTheBody => (200, "changed".into()),
+                _ => (without_choice, body()),
+            };
+            assert_eq!(
+                answer.status.as_u16(),
+                status,
+                "{failure_mode} {boundary:?}: {answer}"
+            );
+            if status == 200 {
+                assert!(
+                    answer.body == expected,
+                    "{failure_mode} {boundary:?}: another body"
+                );
+            }
+        }
     }
     Ok(())
 }
@@ -224,30 +221,22 @@ async fn end_without_a_choice_is_a_failure() -> Result<()> {
 #[tokio::test]
 async fn picker_that_never_ends_its_headers_or_body_is_cut_off() -> Result<()> {
     let pool = pool("FailClose").await?;
-    let pod = pool.pod(0).to_string();
-    pool.picker.follow(move |mut exchange| {
-        let pod = pod.clone();
-        async move {
-            exchange.request().await?;
-            let long = "x".repeat(3_000_000);
-            exchange.choose_with(&pod, &[("x-long", &long)]).await?;
-            std::future::pending().await
-        }
+    pool.follow(async |mut exchange, pod| {
+        exchange.request().await?;
+        let long = "x".repeat(3_000_000);
+        exchange.choose_with(&pod, &[("x-long", &long)]).await?;
+        std::future::pending().await
     });
     assert_unavailable(&post(&pool).await?, "headers without end");
-    let pod = pool.pod(0).to_string();
-    pool.picker.follow(move |mut exchange| {
-        let pod = pod.clone();
-        async move {
-            exchange.request().await?;
-            exchange.choose(&pod).await?;
-            let chunk = Bytes::from(vec![b'x'; 62_000]);
-            loop {
-                let next = e2e::inference::picker::streamed(chunk.clone(), false);
-                let verdict =
-                    proto::envoy::service::ext_proc::v3::processing_response::Response::RequestBody(next);
-                exchange.say(verdict).await?;
-            }
+    pool.follow(async |mut exchange, pod| {
+        exchange.request().await?;
+        exchange.choose(&pod).await?;
+        let chunk = Bytes::from(vec![b'x'; 62_000]);
+        loop {
+            let next = e2e::inference::picker::streamed(chunk.clone(), false);
+            let verdict =
+                proto::envoy::service::ext_proc::v3::processing_response::Response::RequestBody(next);
+            exchange.say(verdict).await?;
         }
     });
     let answer = timeout(Duration::from_secs(8), post(&pool)).await??;

@@ -10,19 +10,18 @@ use e2e::{
     client::{Request, Target},
     echo::Echo,
     inference::{
-        manifests::{self, backend, picked_by},
+        manifests,
         picker::{Picker, served},
+        served_pool::HOST,
     },
     loopback::Loopback,
-    manifests::{EDGE, route},
+    manifests::EDGE,
     network,
     standalone::{Standalone, eventually},
 };
 use hyper::Method;
 use parking_lot::Mutex;
 use rustix::process::Signal;
-
-const HOST: &str = "models.example";
 
 /// Whether a test can go on: it has an address of IPv6 here, or in the network of its own that it is run in else.
 fn runs_here(test: &str) -> Result<bool> {
@@ -55,21 +54,11 @@ impl Mixed {
         let port = six.address().port();
         let four = Echo::start("four", loopback.socket(100, port)).await?;
         let picker = Picker::choosing(anywhere, &six.address().to_string()).await?;
-        let spec = format!(
-            "targetPorts: [{{ number: {port} }}], {}",
-            picked_by("picker", failure_mode)
-        );
         let addresses = [six.address().ip(), four.address().ip()];
         let yaml = [
             EDGE.to_owned(),
-            route(
-                "models",
-                &format!(
-                    "hostnames: [{HOST}], rules: [{{ backendRefs: [{}] }}]",
-                    backend("models")
-                ),
-            ),
-            manifests::pool("models", &spec),
+            manifests::route_to(HOST, "models"),
+            manifests::picked_pool("models", port, "picker", failure_mode),
             manifests::pods::<IpAddr>("models", &addresses),
             manifests::picker("picker", picker.address()),
         ];

@@ -2,15 +2,18 @@
 
 use std::{
     collections::BTreeMap,
+    net::Ipv4Addr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
-    client::{Protocol, Request},
+    client::{Protocol, Request, Target},
     echo::Echo,
     inference::{
+        holdings::proxy_metrics,
         manifests::{self, backend, picked_by},
+        model_server::{MODEL, ModelServer, Pace},
         picker::{Exchange, Picker},
         served_pool::{HOST, Options, ServedPool},
     },
@@ -44,12 +47,8 @@ async fn each_pool_of_a_rule_is_asked_at_its_own_picker() -> Result<()> {
         pods.push(Echo::start(name, pod).await?);
         let picker = Picker::choosing(loopback.socket(host + 100, 9002), &pod.to_string()).await?;
         let picker_name = format!("picker-{name}");
-        let spec = format!(
-            "targetPorts: [{{ number: 8000 }}], {}",
-            picked_by(&picker_name, "FailClose")
-        );
         yaml.extend([
-            manifests::pool(name, &spec),
+            manifests::picked_pool(name, 8000, &picker_name, "FailClose"),
             manifests::pods(name, &[loopback.address(host)]),
             manifests::picker(&picker_name, picker.address()),
         ]);
@@ -93,25 +92,52 @@ async fn each_pool_of_a_rule_is_asked_at_its_own_picker() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pool_without_picker_is_balanced_by_requests_in_flight() -> Result<()> {
-    let loopback = Loopback::lease()?;
-    let addresses = [100, 101].map(|host| loopback.address(host));
-    let pods = try_join_all(
-        [100, 101].map(async |host| Echo::start(&format!("pod-{host}"), loopback.socket(host, 8000)).await),
-    )
-    .await?;
+/// A gateway to a pool of pods with these last octets.
+async fn without_picker(loopback: Loopback, pods: &[u8]) -> Result<(Standalone, Target)> {
+    let addresses: Vec<Ipv4Addr> = pods.iter().map(|host| loopback.address(*host)).collect();
     let yaml = [
         EDGE.to_owned(),
-        route(
-            "models",
-            &format!("rules: [{{ backendRefs: [{}] }}]", backend("models")),
-        ),
+        manifests::route_to(HOST, "models"),
         manifests::pool("models", "targetPorts: [{ number: 8000 }]"),
         manifests::pods("models", &addresses),
     ];
     let standalone = Standalone::start_with(loopback, &[("all.yaml", &yaml.join("---\n"))]).await?;
     let edge = standalone.edge().await?;
+    Ok((standalone, edge))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_of_a_pool_without_picker_are_counted() -> Result<()> {
+    let loopback = Loopback::lease()?;
+    let _server = ModelServer::start("server", loopback.socket(100, 8000), Pace::INSTANT).await?;
+    let (standalone, edge) = without_picker(loopback, &[100]).await?;
+    let body = format!(r#"{{"model":"{MODEL}","prompt":"hello","max_tokens":5}}"#);
+    eventually(async || {
+        let completion = Request::new(Method::POST, "/v1/completions").host(HOST);
+        let answer = edge.send(completion.body(body.clone())).await?;
+        ensure!(answer.status == 200, "{answer}");
+        Ok(())
+    })
+    .await?;
+    let figure = format!(
+        "gen_ai_client_token_usage_sum{{gen_ai_response_model=\"{MODEL}\",gen_ai_token_type=\"output\"}} 5.0\n"
+    );
+    eventually(async || {
+        let counted = proxy_metrics(&standalone).await?;
+        ensure!(counted.contains(&figure), "no {figure} in {counted}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pool_without_picker_is_balanced_by_requests_in_flight() -> Result<()> {
+    let loopback = Loopback::lease()?;
+    let pods = try_join_all(
+        [100, 101].map(async |host| Echo::start(&format!("pod-{host}"), loopback.socket(host, 8000)).await),
+    )
+    .await?;
+    let (_standalone, edge) = without_picker(loopback, &[100, 101]).await?;
     eventually(async || edge.get(HOST, "/").await?.seen()).await?;
     // Of eight slow ones, four are at each.
     let slow: Vec<String> = try_join_all((0..8).map(async |number| {

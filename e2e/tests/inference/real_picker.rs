@@ -14,11 +14,12 @@ use e2e::{
         api_server::ApiServer,
         full_picker::{self, BY_HEADER, BY_LOAD, BY_PREFIX, FullPicker},
         holdings::proxy_metrics,
-        manifests::{self, backend, picked_by},
+        manifests,
         model_server::{MODEL, ModelServer, Pace, SERVED_BY},
+        served_pool::HOST,
     },
     loopback::Loopback,
-    manifests::{EDGE, route},
+    manifests::EDGE,
     network,
     standalone::{Standalone, eventually},
 };
@@ -26,8 +27,6 @@ use futures::future::try_join_all;
 use http_body_util::BodyExt;
 use hyper::Method;
 use serde_json::json;
-
-const HOST: &str = "models.example";
 
 /// Where the picker listens, in the test's own network.
 const PICKER_PORT: u16 = 9002;
@@ -67,20 +66,8 @@ impl Models {
         let at = picker.at(loopback.address(200));
         let yaml = [
             EDGE.to_owned(),
-            route(
-                "models",
-                &format!(
-                    "hostnames: [{HOST}], rules: [{{ backendRefs: [{}] }}]",
-                    backend("models")
-                ),
-            ),
-            manifests::pool(
-                "models",
-                &format!(
-                    "targetPorts: [{{ number: 8000 }}], {}",
-                    picked_by("picker", "FailClose")
-                ),
-            ),
+            manifests::route_to(HOST, "models"),
+            manifests::picked_pool("models", 8000, "picker", "FailClose"),
             manifests::pods("models", &addresses),
             if tls {
                 manifests::picker_with_tls("picker", at)

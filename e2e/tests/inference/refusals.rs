@@ -1,17 +1,26 @@
 //! Pickers that answer in place of an endpoint.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use e2e::{
     client::{Protocol, Request},
     inference::{
         picker::Exchange,
         served_pool::{HOST, Options, ServedPool},
     },
-    standalone::eventually,
 };
 use http_body_util::BodyExt;
 use hyper::Method;
 use proto::envoy::service::ext_proc::v3::processing_request::Request as Part;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// Longer than any answer takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn post() -> Request {
     Request::new(Method::POST, "/").body("body")
@@ -92,16 +101,12 @@ async fn refusal_needs_no_end_of_the_request() -> Result<()> {
 #[tokio::test]
 async fn refusal_of_a_response_that_has_not_begun_replaces_it() -> Result<()> {
     let pool = ServedPool::start().await?;
-    let pod = pool.pod(0).to_string();
-    pool.picker.follow(move |mut exchange: Exchange| {
-        let pod = pod.clone();
-        async move {
-            let asked = exchange.request().await?;
-            exchange.choose(&pod).await?;
-            exchange.return_body(asked.body).await?;
-            exchange.next().await?;
-            exchange.refuse(429, &[("x-evicted", "yes")], "evicted").await
-        }
+    pool.follow(async |mut exchange, pod| {
+        let asked = exchange.request().await?;
+        exchange.choose(&pod).await?;
+        exchange.return_body(asked.body).await?;
+        exchange.next().await?;
+        exchange.refuse(429, &[("x-evicted", "yes")], "evicted").await
     });
     let answer = pool.send(post()).await?;
     assert_eq!(
@@ -114,12 +119,87 @@ async fn refusal_of_a_response_that_has_not_begun_replaces_it() -> Result<()> {
 }
 
 #[tokio::test]
+async fn refusal_says_when_to_come_again_and_no_more_than_its_status_allows() -> Result<()> {
+    let pool = ServedPool::start().await?;
+    for (status, expected) in [(429, "busy"), (503, "busy"), (204, ""), (304, "")] {
+        pool.picker.follow(move |mut exchange: Exchange| async move {
+            exchange.request().await?;
+            exchange.refuse(status, &[("retry-after", "7")], "busy").await
+        });
+        let mut connection = pool.edge.connect().await?;
+        // The connection is as good as before.
+        for _ in 0..2 {
+            let answer = connection.send(post().host(HOST)).await?;
+            assert_eq!(answer.status.as_u16(), status, "{answer}");
+            assert_eq!(
+                (answer.header("retry-after"), &answer.body[..]),
+                ("7", expected.as_bytes())
+            );
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn refusal_comes_though_the_client_waits_with_its_body() -> Result<()> {
+    let pool = ServedPool::start().await?;
+    pool.picker.follow(async |mut exchange: Exchange| {
+        exchange.next().await?;
+        exchange.refuse(429, &[], "not now").await
+    });
+    let mut client = TcpStream::connect(pool.edge.address()).await?;
+    let head =
+        format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nExpect: 100-continue\r\nContent-Length: 5000000\r\n\r\n");
+    client.write_all(head.as_bytes()).await?;
+    let mut answers = Vec::new();
+    while !answers.ends_with(b"not now") {
+        let read = timeout(PATIENCE, client.read_buf(&mut answers)).await??;
+        ensure!(read > 0, "{}", String::from_utf8_lossy(&answers));
+    }
+    let answers = String::from_utf8(answers)?;
+    let (first, second) = answers.split_once("\r\n\r\n").context("two heads")?;
+    // NGINX asks for the body before anybody was asked.
+    assert_eq!(first, "HTTP/1.1 100 Continue", "{answers}");
+    assert!(second.starts_with("HTTP/1.1 429 "), "{answers}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn request_that_its_pod_has_not_answered_yet_can_be_evicted() -> Result<()> {
+    let pool = ServedPool::start().await?;
+    pool.follow(async |mut exchange, pod| {
+        let asked = exchange.request().await?;
+        exchange.choose(&pod).await?;
+        exchange.return_body(asked.body).await?;
+        exchange.refuse(429, &[("x-evicted", "yes")], "evicted").await
+    });
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let request = Request::new(Method::POST, "/?delay=600000ms")
+            .host(HOST)
+            .body("body");
+        let client = pool.edge.clone().protocol(protocol);
+        let answer = timeout(PATIENCE, client.send(request)).await??;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body[..]),
+            (429, &b"evicted"[..]),
+            "{answer}"
+        );
+        assert_eq!(answer.header("x-evicted"), "yes");
+    }
+    pool.exchanges_have_ended().await
+}
+
+#[tokio::test]
 async fn refusal_of_a_response_that_has_begun_breaks_it_off() -> Result<()> {
     let pool = ServedPool::start().await?;
-    let pod = pool.pod(0).to_string();
-    pool.picker.follow(move |mut exchange: Exchange| {
-        let pod = pod.clone();
-        async move {
+    // With nothing but the head at the client, and in the middle.
+    for (protocol, passed) in [
+        (Protocol::Http1, 0),
+        (Protocol::Http2, 0),
+        (Protocol::Http1, 2),
+        (Protocol::Http2, 2),
+    ] {
+        pool.follow(move |mut exchange, pod| async move {
             let asked = exchange.request().await?;
             exchange.choose(&pod).await?;
             exchange.return_body(asked.body).await?;
@@ -127,36 +207,26 @@ async fn refusal_of_a_response_that_has_begun_breaks_it_off() -> Result<()> {
             while let Some(message) = exchange.next().await? {
                 match message.request {
                     Some(Part::ResponseHeaders(_)) => exchange.pass_headers().await?,
+                    Some(Part::ResponseBody(_)) if chunks == passed => {
+                        return exchange.refuse(429, &[], "evicted").await;
+                    }
                     Some(Part::ResponseBody(chunk)) => {
                         chunks += 1;
-                        if chunks == 3 {
-                            return exchange.refuse(429, &[], "evicted").await;
-                        }
                         exchange.pass_chunk(chunk).await?;
                     }
                     _ => {}
                 }
             }
             Ok(())
-        }
-    });
-    for protocol in [Protocol::Http1, Protocol::Http2] {
+        });
         let mut connection = pool.edge.clone().protocol(protocol).connect().await?;
         let response = connection.open(Request::get("/?stream=50").host(HOST)).await?;
         assert_eq!(response.status(), 200);
         let broken = response.into_body().collect().await;
         assert!(
             broken.is_err(),
-            "{protocol:?}: the client takes the stream for whole"
+            "{protocol:?} after {passed}: the client takes the stream for whole"
         );
     }
-    eventually(async || {
-        ensure!(
-            pool.picker.open() == 0,
-            "{} exchanges are open",
-            pool.picker.open()
-        );
-        Ok(())
-    })
-    .await
+    pool.exchanges_have_ended().await
 }

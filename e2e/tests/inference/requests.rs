@@ -134,25 +134,21 @@ async fn body_comes_in_chunks_before_the_headers_are_answered() -> Result<()> {
 #[tokio::test]
 async fn headers_that_the_picker_sets_replace_those_of_the_request() -> Result<()> {
     let pool = ServedPool::start().await?;
-    let pod = pool.pod(0).to_string();
-    pool.picker.follow(move |mut exchange| {
-        let pod = pod.clone();
-        async move {
-            let asked = exchange.request().await?;
-            let headers = [
-                ("x-there", "replaced"),
-                ("x-new", "set"),
-                (":path", "/elsewhere"),
-                (":method", "DELETE"),
-                ("host", "elsewhere.example"),
-                ("content-length", "1"),
-                ("transfer-encoding", "chunked"),
-                ("connection", "close"),
-            ];
-            exchange.choose_with(&pod, &headers).await?;
-            exchange.return_body(asked.body).await?;
-            exchange.pass_response().await
-        }
+    pool.follow(async |mut exchange, pod| {
+        let asked = exchange.request().await?;
+        let headers = [
+            ("x-there", "replaced"),
+            ("x-new", "set"),
+            (":path", "/elsewhere"),
+            (":method", "DELETE"),
+            ("host", "elsewhere.example"),
+            ("content-length", "1"),
+            ("transfer-encoding", "chunked"),
+            ("connection", "close"),
+        ];
+        exchange.choose_with(&pod, &headers).await?;
+        exchange.return_body(asked.body).await?;
+        exchange.pass_response().await
     });
     let seen = pool
         .send(post("four").header("x-there", "before"))
@@ -175,35 +171,31 @@ async fn headers_that_the_picker_sets_replace_those_of_the_request() -> Result<(
 #[tokio::test]
 async fn headers_are_added_and_removed_where_the_picker_says_so() -> Result<()> {
     let pool = ServedPool::start().await?;
-    let pod = pool.pod(0).to_string();
-    pool.picker.follow(move |mut exchange| {
-        let pod = pod.clone();
-        async move {
-            let asked = exchange.request().await?;
-            let set = |name: &str, value: &str, append| HeaderValueOption {
-                header: Some(HeaderValue {
-                    key: name.to_owned(),
-                    value: value.to_owned(),
-                    ..HeaderValue::default()
+    pool.follow(async |mut exchange, pod| {
+        let asked = exchange.request().await?;
+        let set = |name: &str, value: &str, append| HeaderValueOption {
+            header: Some(HeaderValue {
+                key: name.to_owned(),
+                value: value.to_owned(),
+                ..HeaderValue::default()
+            }),
+            append,
+            ..HeaderValueOption::default()
+        };
+        let mutation = HeaderMutation {
+            set_headers: vec![set(DESTINATION, &pod, None), set("x-there", "second", Some(true))],
+            remove_headers: vec!["x-secret".to_owned()],
+        };
+        exchange
+            .say(Verdict::RequestHeaders(HeadersResponse {
+                response: Some(CommonResponse {
+                    header_mutation: Some(mutation),
+                    ..CommonResponse::default()
                 }),
-                append,
-                ..HeaderValueOption::default()
-            };
-            let mutation = HeaderMutation {
-                set_headers: vec![set(DESTINATION, &pod, None), set("x-there", "second", Some(true))],
-                remove_headers: vec!["x-secret".to_owned()],
-            };
-            exchange
-                .say(Verdict::RequestHeaders(HeadersResponse {
-                    response: Some(CommonResponse {
-                        header_mutation: Some(mutation),
-                        ..CommonResponse::default()
-                    }),
-                }))
-                .await?;
-            exchange.return_body(asked.body).await?;
-            exchange.pass_response().await
-        }
+            }))
+            .await?;
+        exchange.return_body(asked.body).await?;
+        exchange.pass_response().await
     });
     let request = post("x").header("x-there", "first").header("x-secret", "s");
     let seen = pool.send(request).await?.seen()?;
@@ -215,17 +207,37 @@ async fn headers_are_added_and_removed_where_the_picker_says_so() -> Result<()> 
 }
 
 #[tokio::test]
+async fn values_of_a_header_stay_though_the_picker_sends_the_last_again() -> Result<()> {
+    // As the inference extension's picker does with every header.
+    let pool = ServedPool::start().await?;
+    pool.follow(async |mut exchange, pod| {
+        let asked = exchange.request().await?;
+        let last = asked
+            .headers
+            .iter()
+            .rfind(|(name, _)| name == "x-twice")
+            .map_or("", |(_, value)| value);
+        exchange.choose_with(&pod, &[("x-twice", last)]).await?;
+        exchange.pass_response().await
+    });
+    let request = Request::get("/")
+        .header("x-twice", "one")
+        .header("x-twice", "two");
+    let seen = pool.send(request).await?.seen()?;
+    let twice = seen.headers.iter().filter(|(name, _)| name == "x-twice");
+    let twice: Vec<&str> = twice.map(|(_, value)| value.as_str()).collect();
+    assert_eq!(twice, ["one", "two"]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn pod_gets_the_body_that_the_picker_returns() -> Result<()> {
     let pool = ServedPool::start().await?;
-    let pod = pool.pod(0).to_string();
-    pool.picker.follow(move |mut exchange| {
-        let pod = pod.clone();
-        async move {
-            exchange.request().await?;
-            exchange.choose(&pod).await?;
-            exchange.return_body("another body, and longer").await?;
-            exchange.pass_response().await
-        }
+    pool.follow(async |mut exchange, pod| {
+        exchange.request().await?;
+        exchange.choose(&pod).await?;
+        exchange.return_body("another body, and longer").await?;
+        exchange.pass_response().await
     });
     let request = Request::new(Method::POST, "/?back=yes").body("short");
     let answer = pool.send(request).await?;
@@ -238,25 +250,21 @@ async fn body_that_the_picker_does_not_return_stays_as_it_was() -> Result<()> {
     // As the inference extension's light picker of v1.6.0 does: a verdict on each chunk that says nothing of it, and
     // the first ones before the verdict on the headers.
     let pool = ServedPool::start().await?;
-    let pod = pool.pod(0).to_string();
-    pool.picker.follow(move |mut exchange: Exchange| {
-        let pod = pod.clone();
-        async move {
-            loop {
-                let message = exchange.next().await?.ok_or_else(|| Status::aborted("no end"))?;
-                let Some(Part::RequestBody(chunk)) = message.request else {
-                    continue;
-                };
-                if chunk.end_of_stream {
-                    exchange.choose(&pod).await?;
-                }
-                let nothing = BodyResponse {
-                    response: Some(CommonResponse::default()),
-                };
-                exchange.say(Verdict::RequestBody(nothing)).await?;
-                if chunk.end_of_stream {
-                    return exchange.pass_response().await;
-                }
+    pool.follow(async |mut exchange, pod| {
+        loop {
+            let message = exchange.next().await?.ok_or_else(|| Status::aborted("no end"))?;
+            let Some(Part::RequestBody(chunk)) = message.request else {
+                continue;
+            };
+            if chunk.end_of_stream {
+                exchange.choose(&pod).await?;
+            }
+            let nothing = BodyResponse {
+                response: Some(CommonResponse::default()),
+            };
+            exchange.say(Verdict::RequestBody(nothing)).await?;
+            if chunk.end_of_stream {
+                return exchange.pass_response().await;
             }
         }
     });

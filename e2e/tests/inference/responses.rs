@@ -77,23 +77,19 @@ async fn picker_is_told_who_really_served() -> Result<()> {
 #[tokio::test]
 async fn headers_of_the_response_are_changed_but_not_its_framing() -> Result<()> {
     let pool = ServedPool::start().await?;
-    let pod = pool.pod(0).to_string();
-    pool.picker.follow(move |mut exchange| {
-        let pod = pod.clone();
-        async move {
-            choose(&mut exchange, &pod).await?;
-            exchange.next().await?;
-            let headers = headers_response(&[
-                ("x-went-into-resp-headers", "true"),
-                ("content-type", "text/plain"),
-                (":status", "500"),
-                ("content-length", "1"),
-                ("transfer-encoding", "gzip"),
-                ("connection", "x-went-into-resp-headers"),
-            ]);
-            exchange.say(Verdict::ResponseHeaders(headers)).await?;
-            exchange.pass_response().await
-        }
+    pool.follow(async |mut exchange, pod| {
+        choose(&mut exchange, &pod).await?;
+        exchange.next().await?;
+        let headers = headers_response(&[
+            ("x-went-into-resp-headers", "true"),
+            ("content-type", "text/plain"),
+            (":status", "500"),
+            ("content-length", "1"),
+            ("transfer-encoding", "gzip"),
+            ("connection", "x-went-into-resp-headers"),
+        ]);
+        exchange.say(Verdict::ResponseHeaders(headers)).await?;
+        exchange.pass_response().await
     });
     for protocol in [Protocol::Http1, Protocol::Http2] {
         let request = Request::new(Method::POST, "/?back=yes").body("body").host(HOST);
@@ -117,35 +113,64 @@ async fn headers_of_the_response_are_changed_but_not_its_framing() -> Result<()>
 #[tokio::test]
 async fn client_gets_the_body_that_the_picker_returns() -> Result<()> {
     let pool = ServedPool::start().await?;
-    let pod = pool.pod(0).to_string();
-    pool.picker.follow(move |mut exchange| {
-        let pod = pod.clone();
-        async move {
-            choose(&mut exchange, &pod).await?;
-            let mut body = Vec::new();
-            while let Some(message) = exchange.next().await? {
-                match message.request {
-                    Some(Part::ResponseHeaders(_)) => exchange.pass_headers().await?,
-                    Some(Part::ResponseBody(chunk)) => {
-                        body.extend_from_slice(&chunk.body);
-                        if chunk.end_of_stream {
-                            // As real pickers do with what is no event stream: all of it, at its end.
-                            let text = String::from_utf8_lossy(&body).replace("tide-1b", "tide-for-everyone");
-                            let verdict = streamed(text.into_bytes().into(), true);
-                            exchange.say(Verdict::ResponseBody(verdict)).await?;
-                        }
+    pool.follow(async |mut exchange, pod| {
+        choose(&mut exchange, &pod).await?;
+        let mut body = Vec::new();
+        while let Some(message) = exchange.next().await? {
+            match message.request {
+                Some(Part::ResponseHeaders(_)) => exchange.pass_headers().await?,
+                Some(Part::ResponseBody(chunk)) => {
+                    body.extend_from_slice(&chunk.body);
+                    if chunk.end_of_stream {
+                        // As real pickers do with what is no event stream: all of it, at its end.
+                        let text = String::from_utf8_lossy(&body).replace("tide-1b", "tide-for-everyone");
+                        let verdict = streamed(text.into_bytes().into(), true);
+                        exchange.say(Verdict::ResponseBody(verdict)).await?;
                     }
-                    _ => {}
                 }
+                _ => {}
             }
-            Ok(())
         }
+        Ok(())
     });
     for protocol in [Protocol::Http1, Protocol::Http2] {
         let request = Request::new(Method::POST, "/?back=yes").host(HOST);
         let request = request.body(r#"{"model":"tide-1b"}"#);
         let answer = pool.edge.clone().protocol(protocol).send(request).await?;
         assert_eq!(answer.body, r#"{"model":"tide-for-everyone"}"#, "{answer}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn body_that_the_picker_returns_where_there_is_none_reaches_nobody() -> Result<()> {
+    let pool = ServedPool::start().await?;
+    pool.follow(async |mut exchange, pod| {
+        choose(&mut exchange, &pod).await?;
+        exchange.next().await?;
+        exchange
+            .say(Verdict::ResponseBody(streamed("a body".into(), true)))
+            .await?;
+        exchange.pass_headers().await?;
+        exchange.pass_response().await
+    });
+    let head = || Request::new(Method::HEAD, "/").host(HOST);
+    let nothing = |status| Request::get(&format!("/status/{status}")).host(HOST);
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let mut connection = pool.edge.clone().protocol(protocol).connect().await?;
+        for (request, status) in [
+            (head(), 200),
+            (nothing(204), 204),
+            (nothing(304), 304),
+            (head(), 200),
+        ] {
+            let answer = connection.send(request).await?;
+            assert_eq!(
+                (answer.status.as_u16(), answer.body.len()),
+                (status, 0),
+                "{protocol:?}: {answer}"
+            );
+        }
     }
     Ok(())
 }
@@ -177,25 +202,21 @@ async fn events_reach_the_client_as_they_happen() -> Result<()> {
 async fn response_that_the_picker_has_no_verdict_on_stays_as_it_was() -> Result<()> {
     // As the inference extension's light picker of v1.6.0 does: no end of the stream either.
     let pool = ServedPool::start().await?;
-    let pod = pool.pod(0).to_string();
-    pool.picker.follow(move |mut exchange| {
-        let pod = pod.clone();
-        async move {
-            choose(&mut exchange, &pod).await?;
-            while let Some(message) = exchange.next().await? {
-                match message.request {
-                    Some(Part::ResponseHeaders(_)) => exchange.pass_headers().await?,
-                    Some(Part::ResponseBody(_)) => {
-                        let nothing = BodyResponse {
-                            response: Some(CommonResponse::default()),
-                        };
-                        exchange.say(Verdict::ResponseBody(nothing)).await?;
-                    }
-                    _ => {}
+    pool.follow(async |mut exchange, pod| {
+        choose(&mut exchange, &pod).await?;
+        while let Some(message) = exchange.next().await? {
+            match message.request {
+                Some(Part::ResponseHeaders(_)) => exchange.pass_headers().await?,
+                Some(Part::ResponseBody(_)) => {
+                    let nothing = BodyResponse {
+                        response: Some(CommonResponse::default()),
+                    };
+                    exchange.say(Verdict::ResponseBody(nothing)).await?;
                 }
+                _ => {}
             }
-            Ok(())
         }
+        Ok(())
     });
     let body = vec![b'x'; 200_000];
     let request = Request::new(Method::POST, "/?back=yes").body(body.clone());
@@ -207,24 +228,19 @@ async fn response_that_the_picker_has_no_verdict_on_stays_as_it_was() -> Result<
 /// How a picker leaves a response that it has passed a part of.
 async fn left_in_the_middle(end: fn() -> Result<(), Status>) -> Result<()> {
     let pool = ServedPool::start().await?;
-    let pod = pool.pod(0).to_string();
     for parts in 0..4 {
-        let pod = pod.clone();
-        pool.picker.follow(move |mut exchange| {
-            let pod = pod.clone();
-            async move {
-                choose(&mut exchange, &pod).await?;
-                for _ in 0..parts {
-                    match exchange.next().await?.and_then(|message| message.request) {
-                        Some(Part::ResponseHeaders(_)) => exchange.pass_headers().await?,
-                        Some(Part::ResponseBody(chunk)) => exchange.pass_chunk(chunk).await?,
-                        _ => {}
-                    }
+        pool.follow(move |mut exchange, pod| async move {
+            choose(&mut exchange, &pod).await?;
+            for _ in 0..parts {
+                match exchange.next().await?.and_then(|message| message.request) {
+                    Some(Part::ResponseHeaders(_)) => exchange.pass_headers().await?,
+                    Some(Part::ResponseBody(chunk)) => exchange.pass_chunk(chunk).await?,
+                    _ => {}
                 }
-                // It has heard something that it says nothing of.
-                exchange.next().await?;
-                end()
             }
+            // It has heard something that it says nothing of.
+            exchange.next().await?;
+            end()
         });
         let answer = pool.get("/?stream=5").await?;
         assert_eq!(
@@ -279,14 +295,10 @@ async fn picker_that_says_nothing_of_a_response_is_waited_for_as_long_as_the_fle
         ..Options::default()
     })
     .await?;
-    let pod = pool.pod(0).to_string();
-    pool.picker.follow(move |mut exchange| {
-        let pod = pod.clone();
-        async move {
-            choose(&mut exchange, &pod).await?;
-            while exchange.next().await?.is_some() {}
-            std::future::pending().await
-        }
+    pool.follow(async |mut exchange, pod| {
+        choose(&mut exchange, &pod).await?;
+        while exchange.next().await?.is_some() {}
+        std::future::pending().await
     });
     let asked = Instant::now();
     pool.get("/").await?.seen()?;

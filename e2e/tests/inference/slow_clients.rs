@@ -16,6 +16,8 @@ use e2e::{
         holdings::Holdings,
         served_pool::{HOST, Options, ServedPool},
     },
+    loopback::Loopback,
+    plain::Plain,
     standalone::eventually,
 };
 use futures::future::try_join_all;
@@ -211,6 +213,39 @@ async fn bodies_that_come_a_byte_a_second_are_served_when_they_are_whole() -> Re
     Ok(())
 }
 
+/// What a client is told before it is hung up on.
+async fn last_words(mut client: TcpStream) -> Result<String> {
+    let mut answer = Vec::new();
+    let ended = timeout(PATIENCE, client.read_to_end(&mut answer)).await;
+    // A reset is an end too.
+    ended
+        .context("the rest of a request is waited for without end")?
+        .ok();
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[tokio::test]
+async fn plain_nginx_hangs_up_on_half_a_request_without_a_word() -> Result<()> {
+    // What is asked of the gateway below. The manual has a response 408, which is in the log alone.
+    let loopback = Loopback::lease()?;
+    let address = loopback.socket(1, 8080);
+    let configuration = format!(
+        "pid nginx.pid;\nevents {{}}\nhttp {{ access_log /dev/stderr; client_body_timeout 1s; \
+         server {{ listen {address}; location / {{ proxy_pass http://{address}; }} }} }}\n"
+    );
+    let plain = Plain::start(&configuration, address).await?;
+    let mut client = connect(&plain.target()).await?;
+    client
+        .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
+        .await?;
+    assert_eq!(last_words(client).await?, "");
+    eventually(async || {
+        ensure!(plain.log().contains("\" 408 "), "{}", plain.log());
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_without_an_end_hold_what_came_until_their_time_is_over() -> Result<()> {
     const CLIENTS: usize = 60;
@@ -239,15 +274,8 @@ async fn requests_without_an_end_hold_what_came_until_their_time_is_over() -> Re
     let waited = others(&pool).await?;
     println!("{most} KiB for each client, another one waited {waited:.0?}");
     assert!(most < 512, "{most} KiB for each client");
-    // NGINX has no answer to the part of a request: it hangs up, and says 408 in its log.
-    for mut client in clients {
-        let mut answer = Vec::new();
-        let ended = timeout(PATIENCE, client.read_to_end(&mut answer)).await;
-        // A reset is an end too.
-        ended
-            .context("the rest of a request is waited for without end")?
-            .ok();
-        assert_eq!(String::from_utf8_lossy(&answer), "");
+    for client in clients {
+        assert_eq!(last_words(client).await?, "");
     }
     eventually(async || {
         let now = Holdings::of(&pool.standalone).await?;
