@@ -13,6 +13,12 @@ use crate::{
     syntax::Id,
 };
 
+/// Idle connections that a worker keeps to endpoints of one upstream, at most.
+const IDLE: u64 = 64;
+
+/// The same, where there are very many upstreams.
+const IDLE_OF_MANY: u64 = 8;
+
 /// `upstreams.conf`.
 ///
 /// NGINX keeps idle connections for each upstream and knows them by their address alone, so an upstream that is
@@ -20,9 +26,10 @@ use crate::{
 pub(super) fn view(config: &Config) -> String {
     let used = used(config);
     let size = zone_size(used.len());
+    let idle = idle_connections(used.len());
     let mut upstreams: Vec<UpstreamView> = used
         .into_iter()
-        .filter_map(|name| upstream_view(name, config))
+        .filter_map(|name| upstream_view(name, idle, config))
         .collect();
     // All share one zone, whose size is said once: a zone each makes `nginx -t` grow with its square.
     if let Some(first) = upstreams.first_mut() {
@@ -35,7 +42,7 @@ pub(super) fn view(config: &Config) -> String {
 }
 
 /// `None` for endpoints that the configuration does not have.
-fn upstream_view(name: UpstreamName, config: &Config) -> Option<UpstreamView> {
+fn upstream_view(name: UpstreamName, idle: u64, config: &Config) -> Option<UpstreamView> {
     let (about, proxy, endpoints) = match name {
         UpstreamName::Endpoints(id, ..) => (config.upstreams.get(&id)?.to_string(), false, Some(id)),
         UpstreamName::Proxy(_) => ("The agent's proxy".to_owned(), true, None),
@@ -50,6 +57,8 @@ fn upstream_view(name: UpstreamName, config: &Config) -> Option<UpstreamView> {
         name,
         zone_size: None,
         proxy,
+        // All that goes over the proxy goes over these few.
+        idle: Number(if proxy { IDLE } else { idle }),
         domain: endpoints.map(|id| Verbatim(Upstream::domain(id))),
         srv: Word(Upstream::SERVICE),
     })
@@ -110,6 +119,15 @@ fn zone_size(upstreams: usize) -> u64 {
     mebibytes.next_power_of_two().max(8)
 }
 
+/// Idle connections that are kept for each of so many upstreams; fewer in steps, to change rarely.
+///
+/// NGINX sets 150 bytes aside for each, whether it will be there or not, and every reload does so anew: 64 of each of
+/// 1,000 upstreams would be 9 MiB.
+fn idle_connections(upstreams: usize) -> u64 {
+    let steps = (upstreams as u64).div_ceil(256).next_power_of_two();
+    (IDLE / steps).max(IDLE_OF_MANY)
+}
+
 views! {
     #[derive(Template)]
     #[template(path = "upstreams.conf")]
@@ -124,8 +142,20 @@ views! {
         zone_size: Option<Number>,
         /// Whether the servers are the sockets of the agent's proxy.
         proxy: bool,
+        idle: Number,
         /// Whose endpoints the servers are, after those sockets if there are both.
         domain: Option<Verbatim>,
         srv: Word,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_upstreams_there_are_the_fewer_idle_connections_has_each() {
+        let idle = [0, 1, 256, 257, 1000, 2048, 100_000].map(idle_connections);
+        assert_eq!(idle, [64, 64, 64, 32, 16, 8, 8]);
     }
 }
