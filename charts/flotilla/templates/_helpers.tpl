@@ -1,3 +1,8 @@
+{{/* Name of the objects that there is one of, and beginning of that of others. */}}
+{{- define "flotilla.name" -}}
+{{ .Values.fullnameOverride | default .Release.Name }}
+{{- end }}
+
 {{/* Labels of everything. */}}
 {{- define "flotilla.labels" -}}
 {{ include "flotilla.selector" . }}

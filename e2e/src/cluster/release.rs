@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Cluster;
 use crate::{
-    command::{output, run},
+    command::{output, result, run},
     image::hexadecimal,
     workspace,
 };
@@ -52,6 +52,18 @@ impl Cluster {
             command.args(["--set", value]);
         }
         run(command.arg(workspace::root().join("charts/flotilla")))
+    }
+
+    /// What Helm makes of the chart with these values, as YAML; nothing is installed.
+    pub fn template(&self, values: &[&str]) -> Result<String> {
+        let mut command = self.command("helm");
+        command
+            .args(["template", RELEASE, "--namespace", NAMESPACE])
+            .arg(workspace::root().join("charts/flotilla"));
+        for value in values {
+            command.args(["--set", value]);
+        }
+        result(&mut command)
     }
 
     /// Uninstalls the operator with all that [`Self::install`] has made, and waits until its pods are gone. The

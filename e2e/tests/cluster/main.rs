@@ -5,6 +5,7 @@
 //! have the cluster to themselves for as long as they take. Full lengths, which take longer than every change should
 //! wait for, are asked for in the environment: `REQUESTS=6000 ROUTES=1000 STRANGERS=20000 GATEWAYS=50 HOSTILE=2500`.
 
+mod chart;
 mod disruption;
 mod harness;
 mod hostile;
