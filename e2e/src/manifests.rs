@@ -37,9 +37,14 @@ pub fn route_to(host: &str, service: &str) -> String {
     )
 }
 
-/// A Service of `default` with port 80 and, as its endpoints, these addresses; they share one port.
+/// A Service of `default` with port 80 and, as its endpoints, these addresses; they share one port and one family.
 pub fn service(name: &str, endpoints: &[SocketAddr]) -> String {
     let port = endpoints.first().map_or(3000, SocketAddr::port);
+    let family = if endpoints.first().is_some_and(SocketAddr::is_ipv6) {
+        "IPv6"
+    } else {
+        "IPv4"
+    };
     let endpoints: Vec<String> = endpoints
         .iter()
         .map(|endpoint| {
@@ -55,7 +60,7 @@ pub fn service(name: &str, endpoints: &[SocketAddr]) -> String {
          ---\n\
          apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
          metadata:\n  name: {name}\n  namespace: default\n  labels: {{ kubernetes.io/service-name: {name} }}\n\
-         addressType: IPv4\nports: [{{ name: http, port: {port} }}]\nendpoints: [{}]\n",
+         addressType: {family}\nports: [{{ name: http, port: {port} }}]\nendpoints: [{}]\n",
         endpoints.join(", "),
     )
 }

@@ -1,6 +1,10 @@
 //! A network of a test's own, for programs that listen at every address of the machine.
 
-use std::{env, process::Command};
+use std::{
+    env,
+    net::{Ipv6Addr, TcpListener},
+    process::Command,
+};
 
 use anyhow::{Result, ensure};
 use rustix::process::geteuid;
@@ -37,4 +41,19 @@ pub fn is_own(test: &str) -> Result<bool> {
     print!("{said}");
     ensure!(said.contains("1 passed"), "there is no test {test}: {said}");
     Ok(false)
+}
+
+/// Whether this test, given as for [`is_own`], can go on: it has an address of IPv6 here, or in the network of its own that
+/// it is run in else.
+pub fn has_ipv6(test: &str) -> Result<bool> {
+    let has_address = || TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    if has_address() {
+        return Ok(true);
+    }
+    let is_own = is_own(test)?;
+    if is_own && !has_address() {
+        println!("skipped: this machine has no IPv6");
+        return Ok(false);
+    }
+    Ok(is_own)
 }

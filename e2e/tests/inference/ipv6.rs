@@ -1,7 +1,7 @@
 //! Pods and pickers with addresses of IPv6.
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -22,20 +22,6 @@ use e2e::{
 use hyper::Method;
 use parking_lot::Mutex;
 use rustix::process::Signal;
-
-/// Whether a test can go on: it has an address of IPv6 here, or in the network of its own that it is run in else.
-fn runs_here(test: &str) -> Result<bool> {
-    let has_ipv6 = || TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
-    if has_ipv6() {
-        return Ok(true);
-    }
-    let is_own = network::is_own(test)?;
-    if is_own && !has_ipv6() {
-        println!("skipped: this machine has no IPv6");
-        return Ok(false);
-    }
-    Ok(is_own)
-}
 
 /// A pool of one pod with an address of IPv6 and one of IPv4, at the same port, with a picker at the former address.
 struct Mixed {
@@ -82,7 +68,7 @@ impl Mixed {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pods_with_addresses_of_ipv6_are_chosen_with_and_without_brackets() -> Result<()> {
-    if !runs_here("ipv6::pods_with_addresses_of_ipv6_are_chosen_with_and_without_brackets")? {
+    if !network::has_ipv6("ipv6::pods_with_addresses_of_ipv6_are_chosen_with_and_without_brackets")? {
         return Ok(());
     }
     let pool = Mixed::start("FailClose").await?;
@@ -112,7 +98,7 @@ async fn pods_with_addresses_of_ipv6_are_chosen_with_and_without_brackets() -> R
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pickers_hear_of_served_addresses_of_ipv6_with_brackets() -> Result<()> {
-    if !runs_here("ipv6::pickers_hear_of_served_addresses_of_ipv6_with_brackets")? {
+    if !network::has_ipv6("ipv6::pickers_hear_of_served_addresses_of_ipv6_with_brackets")? {
         return Ok(());
     }
     let pool = Mixed::start("FailClose").await?;
@@ -139,7 +125,7 @@ async fn pickers_hear_of_served_addresses_of_ipv6_with_brackets() -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pods_with_addresses_of_ipv6_serve_while_picker_or_proxy_is_away() -> Result<()> {
-    if !runs_here("ipv6::pods_with_addresses_of_ipv6_serve_while_picker_or_proxy_is_away")? {
+    if !network::has_ipv6("ipv6::pods_with_addresses_of_ipv6_serve_while_picker_or_proxy_is_away")? {
         return Ok(());
     }
     let mut pool = Mixed::start("FailOpen").await?;
