@@ -58,7 +58,7 @@ pub(crate) fn assert_claims(documents: Vec<Value>) -> Outcome {
     assert_statuses_settle(&snapshot, &outcome);
     for url in [
         "GET http://shop.example.com/a?q=1",
-        "POST https://a.example.com/.flotilla/%00",
+        "POST https://a.example.com/.flotilla/%ff",
     ] {
         let request = Request::parse(url, ["x-a: b"]).expect("this is a request");
         let _ = explain(&resolve(&snapshot, &Observed::default(), &options), &request);
