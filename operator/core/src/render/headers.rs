@@ -139,8 +139,8 @@ impl ResponseFields {
 
     /// Which of the headers that are passed by default are still passed; none where that is all of them.
     ///
-    /// Passing wins over hiding in NGINX, and an empty list would be inherited: in its place stands a header that
-    /// is passed in any case.
+    /// Passing wins over hiding in NGINX, and an empty list would be inherited: in its place stands a name that no
+    /// header has here.
     pub(super) fn passed(&self) -> Vec<Word> {
         let hidden = |name: &str| self.hidden.iter().any(|field| field.0.as_str() == name);
         if !PASSED.into_iter().any(hidden) {
@@ -152,7 +152,7 @@ impl ResponseFields {
             .map(Word)
             .collect::<Vec<_>>();
         if left.is_empty() {
-            vec![Word("content-type")]
+            vec![Word("_")]
         } else {
             left
         }

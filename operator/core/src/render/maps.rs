@@ -8,7 +8,7 @@ use super::{
     cors::{self, CorsView},
     pattern::Regex,
     rewrites::{self, RewriteView},
-    text::{Choice, Comment, InternalName, Key, Number, Percentage, Value, Variable, Verbatim},
+    text::{Choice, Comment, InternalName, Key, Number, Percentage, Value, Variable},
     view::{print, views},
 };
 use crate::{
@@ -228,7 +228,7 @@ fn certificates(config: &Config) -> BTreeMap<Id, &Certificates> {
 }
 
 fn certificate_view((id, certificates): (Id, &Certificates)) -> CertificateView {
-    let file = |name: &str| Verbatim(format!("certificates/{name}"));
+    let file = |name: &str| Value::text(&format!("certificates/{name}"));
     let hosts = certificates.by_host.iter();
     CertificateView {
         variable: Variable::Certificate(id),
@@ -314,13 +314,13 @@ views! {
 
     struct CertificateView {
         variable: Variable,
-        file: Verbatim,
+        file: Value,
         by_host: Vec<HostFileView>,
     }
 
     struct HostFileView {
         name: Key,
-        file: Verbatim,
+        file: Value,
     }
 
     struct PortView {

@@ -18,7 +18,7 @@ pub(crate) struct Mutation {
 }
 
 /// Texts that mean something to NGINX, to YAML, to a file system or to the Gateway API.
-const TEXTS: [&str; 52] = [
+const TEXTS: [&str; 53] = [
     "",
     " ",
     "\0",
@@ -36,6 +36,8 @@ const TEXTS: [&str; 52] = [
     "} server { listen 1; }",
     "$",
     "$uri",
+    // No variable of NGINX or ours: where it is taken for one, NGINX refuses the configuration.
+    "$injected",
     "${http_host}",
     "$1\\1",
     "#",

@@ -109,21 +109,21 @@ pub(super) fn config(words: &Words, address: Option<IpAddr>) -> Config {
         Server {
             listen: listen(8443, false),
             hostname: Some(hostname("*.example.com")),
-            tls: Some(terminate(None, 0)),
+            tls: Some(terminate(words, None, 0)),
             locations: locations.clone(),
             internal: internal(),
         },
         Server {
             listen: listen(8443, false),
             hostname: Some(hostname("private.example.com")),
-            tls: Some(terminate(Some(false), 1)),
+            tls: Some(terminate(words, Some(false), 1)),
             locations: locations.clone(),
             internal: internal(),
         },
         Server {
             listen: listen(8443, false),
             hostname: Some(hostname("default")),
-            tls: Some(terminate(Some(true), 2)),
+            tls: Some(terminate(words, Some(true), 2)),
             locations,
             internal: internal(),
         },
@@ -182,15 +182,15 @@ fn upstream(config: &mut Config, service: &str) -> Id {
     id
 }
 
-fn tls(config: &mut Config) -> Id {
+fn tls(config: &mut Config, words: &Words) -> Id {
     let tls = BackendTls {
-        server_name: "shop.internal".to_owned(),
+        server_name: words.name.clone(),
         verification: Some(Verification {
             authorities: Some(include_str!("authorities.pem").to_owned()),
             hostnames: Vec::new(),
             uris: Vec::new(),
         }),
-        client_certificate: Some("default_shop.pem".to_owned()),
+        client_certificate: Some(format!("default_{}.pem", words.name)),
     };
     let id = Id::of(&tls);
     config.tls.insert(id, tls);
@@ -218,11 +218,12 @@ fn leg(config: &mut Config, upstream: Id, fail_open: bool) -> Id {
     id
 }
 
-fn terminate(optional: Option<bool>, listener: usize) -> ServerTls {
+fn terminate(words: &Words, optional: Option<bool>, listener: usize) -> ServerTls {
+    let certificate = format!("default_{}.pem", words.name);
     ServerTls::Terminate {
         certificates: Certificates {
-            default: "default_shop.pem".to_owned(),
-            by_host: vec![(hostname("*.b.example.com"), "default_b.pem".to_owned())],
+            default: certificate.clone(),
+            by_host: vec![(hostname("*.b.example.com"), certificate)],
         },
         client: optional.map(|optional| ClientValidation {
             authorities: include_str!("authorities.pem").to_owned(),
@@ -273,10 +274,10 @@ fn internal(
     let changes = changes(config, words);
     let cors = Cors {
         origins: vec![
-            OriginPattern::Exact("https://app.example.com:443".to_owned()),
+            OriginPattern::Exact(words.value.clone()),
             OriginPattern::Wildcard {
                 scheme: "https://".to_owned(),
-                rest: ".example.org".to_owned(),
+                rest: words.value.clone(),
             },
         ],
         credentials: true,
@@ -367,7 +368,7 @@ fn dispatch(config: &mut Config, words: &Words, [split, h2c]: [Internal; 2]) -> 
 
 /// Ways to a backend that are neither plain text nor NGINX's alone.
 fn beyond(config: &mut Config, words: &Words, shop: Id) -> [Action; 4] {
-    let tls = tls(config);
+    let tls = tls(config, words);
     let [closed, open] = [false, true].map(|fail_open| Target::Leg(leg(config, shop, fail_open)));
     [
         (Target::Upstream(shop), Protocol::Http, Some(tls)),

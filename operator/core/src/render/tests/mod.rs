@@ -75,15 +75,24 @@ proptest! {
     }
 
     #[test]
-    fn header_values_arrive_as_written(words in words()) {
+    fn words_arrive_as_written(words in words()) {
         let files = render(&everything::config(&words, None)).files;
-        let servers = directives(&files["servers/8080.conf"]);
+        let servers = directives(&files["servers/8443.conf"]);
+        let last = |directive: &Directive| directive.parameters.last().cloned().expect("it has parameters");
         let set = all(&servers, "proxy_set_header");
-        let set = set.into_iter().find(|directive| directive.parameters[0] == "x-set");
-        let printed = set.expect("the header is set").parameters[1].replace("${dollar}", "\u{1}");
-        prop_assert!(!printed.contains('$'));
-        let wanted = words.value.replace(|character: char| character.is_ascii_control(), " ");
-        prop_assert_eq!(printed.replace('\u{1}', "$"), wanted);
+        let set = set.into_iter().find(|directive| directive.parameters[0] == "x-set").map(last);
+        prop_assert_eq!(text_of(&set.expect("the header is set")), Some(without_controls(&words.value)));
+        let name = last(all(&servers, "proxy_ssl_name")[0]);
+        prop_assert_eq!(text_of(&name), Some(without_controls(&words.name)));
+        let replaced = format!("{}$is_args$args", with_dollars(&without_controls(&words.path)));
+        prop_assert!(all(&servers, "return").into_iter().map(last).any(|url| url.ends_with(&replaced)));
+        let maps = directives(&files["maps.conf"]);
+        let certificates = maps.iter().find(|map| map.parameters[1].starts_with("$certificate_"));
+        let entries = &certificates.expect("certificates are chosen").block;
+        for entry in entries.iter().filter(|entry| entry.name != "hostnames") {
+            let file = format!("certificates/default_{}.pem", without_controls(&words.name));
+            prop_assert_eq!(text_of(&last(entry)), Some(file));
+        }
     }
 
     #[test]
@@ -95,6 +104,21 @@ proptest! {
             prop_assert_eq!(&all(&servers, "location")[0].parameters, &["=".to_owned(), format!("/{text}")]);
         }
     }
+}
+
+/// What a parameter says that no variable is to be part of.
+fn text_of(parameter: &str) -> Option<String> {
+    let text = parameter.replace("${dollar}", "\u{1}");
+    (!text.contains('$')).then(|| text.replace('\u{1}', "$"))
+}
+
+fn with_dollars(text: &str) -> String {
+    text.replace('$', "${dollar}")
+}
+
+/// A text as a header, an address or a path can have it.
+fn without_controls(text: &str) -> String {
+    text.replace(|character: char| character.is_ascii_control(), " ")
 }
 
 fn refusal() -> Action {
@@ -221,6 +245,23 @@ fn fields_of_the_connection_cannot_be_changed() {
         "{lines}"
     );
     assert!(lines.contains("proxy_set_header host $request_host;"), "{lines}");
+}
+
+#[test]
+fn fields_that_nginx_passes_in_any_case_can_all_be_set() {
+    let names = ["content-type", "date", "server"];
+    let action = Action {
+        response_headers: HeaderChanges {
+            set: names.map(|name| (header(name), "ours".to_owned())).to_vec(),
+            ..HeaderChanges::default()
+        },
+        ..action(&Words::default(), 0, Step::Proxy(proxy(upstream_id())))
+    };
+    let lines = location_of(action).join("\n");
+    for name in names {
+        assert!(lines.contains(&format!("proxy_hide_header {name};")), "{lines}");
+        assert!(!lines.contains(&format!("proxy_pass_header {name};")), "{lines}");
+    }
 }
 
 /// The one map of a configuration, as it stands in `maps.conf`.
