@@ -175,7 +175,7 @@ pub struct Operator {
     pub address: Option<IpAddr>,
 
     /// Address to serve gateways on.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9443")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "[::]:9443")]
     pub listen: SocketAddr,
 
     /// Host name and port that gateways find the operator at, whichever replica that may be.

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use tokio::net::TcpListener;
 
 /// Listens on an address. `::` is every address, those of IPv4 included, also where the kernel has no IPv6.
-pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     match TcpListener::bind(address).await {
         Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && has_no_ipv6(&error) => {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
