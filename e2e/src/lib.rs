@@ -23,6 +23,8 @@ pub mod client;
 pub mod cluster;
 pub mod command;
 pub mod conformance;
+#[cfg(test)]
+mod documents;
 pub mod echo;
 pub mod environment;
 pub mod go;
