@@ -24,6 +24,9 @@ pub struct ObservedPicker {
     pub wanted: i32,
     /// Why it does not run as asked.
     pub failure: Option<String>,
+    /// Its pods, each with what keeps it from picking until somebody does something about that, said of the pod by a
+    /// verb.
+    pub pods: BTreeMap<String, Option<String>>,
 }
 
 /// What is known of one gateway.

@@ -63,7 +63,7 @@ impl Offline {
         let picks = ObservedPicker {
             ready: 1,
             wanted: 1,
-            failure: None,
+            ..ObservedPicker::default()
         };
         let observed = Observed {
             gateways: gateways.map(|(key, wanted)| (key, served(&wanted))).collect(),

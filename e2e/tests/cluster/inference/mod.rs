@@ -1,6 +1,7 @@
 //! Model servers behind a picker that the operator runs.
 
 mod disruption;
+mod obstacles;
 mod picker;
 mod throughput;
 mod verification;

@@ -1,8 +1,9 @@
 //! Status of `EndpointPicker`s.
 
-use std::fmt::Write as _;
-
-use super::condition::{Wanted, merged, sentences};
+use super::{
+    condition::{Wanted, merged, sentences},
+    programmed::obstacles,
+};
 use crate::{
     api::EndpointPickerStatus,
     infra::picker_image,
@@ -77,19 +78,64 @@ fn available(picker: &Picker, observed: Option<&ObservedPicker>) -> Wanted {
             ready,
             wanted,
             failure,
+            pods,
         }) => {
-            let mut message = format!("{ready} of {wanted} pods pick.");
-            if *wanted > 1 {
-                message.push_str(" Gateways ask one of them, the others stand by.");
+            let obstacles: Vec<String> = obstacles(pods, None).into_iter().chain(failure.clone()).collect();
+            let obstacles = obstacles.iter().map(String::as_str);
+            if *ready == 0 && obstacles.len() > 0 {
+                return no("Failed", sentences(obstacles));
             }
-            if let Some(failure) = failure {
-                let _ = write!(message, " {failure}.");
-            }
-            match (ready, failure) {
-                (1.., _) => Wanted::yes("Available", "Available", message),
-                (_, Some(failure)) => no("Failed", format!("{failure}.")),
-                (_, None) => no("Pending", message),
+            let pick = format!("{ready} of {wanted} pods pick");
+            let stand_by = (*wanted > 1).then_some("Gateways ask one of them, the others stand by");
+            let message = sentences([pick.as_str()].into_iter().chain(stand_by).chain(obstacles));
+            if *ready == 0 {
+                no("Pending", message)
+            } else {
+                Wanted::yes("Available", "Available", message)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::infra::PickerInfra;
+
+    /// What is said of a picker of which so many pods pick.
+    fn said(ready: i32, wanted: i32, obstacle: Option<&str>) -> Wanted {
+        let picker = Picker {
+            infra: Some(PickerInfra::default()),
+            ..Picker::default()
+        };
+        let observed = ObservedPicker {
+            ready,
+            wanted,
+            failure: None,
+            pods: BTreeMap::from([("llm-picker-1".to_owned(), obstacle.map(str::to_owned))]),
+        };
+        available(&picker, Some(&observed))
+    }
+
+    #[test]
+    fn what_keeps_pods_from_picking_is_said_whether_others_pick_or_not() {
+        let waiting = said(0, 1, None);
+        assert_eq!(waiting, Wanted::no("Available", "Pending", "0 of 1 pods pick."));
+        let obstacle = Some("cannot stay up: no plugin 'gone'");
+        let message = "Pod llm-picker-1 cannot stay up: no plugin 'gone'.";
+        assert_eq!(said(0, 1, obstacle), Wanted::no("Available", "Failed", message));
+        let message = format!("1 of 1 pods pick. {message}");
+        assert_eq!(
+            said(1, 1, obstacle),
+            Wanted::yes("Available", "Available", message)
+        );
+    }
+
+    #[test]
+    fn of_several_pods_it_is_said_that_one_is_asked() {
+        let message = "2 of 2 pods pick. Gateways ask one of them, the others stand by.";
+        assert_eq!(said(2, 2, None), Wanted::yes("Available", "Available", message));
     }
 }

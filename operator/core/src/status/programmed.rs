@@ -117,7 +117,7 @@ pub(super) fn programming(
 }
 
 /// What keeps pods from serving, and others from being made, each thing once, however many pods it keeps.
-fn obstacles(pods: &BTreeMap<String, Option<String>>, missing_pods: Option<&str>) -> Vec<String> {
+pub(super) fn obstacles(pods: &BTreeMap<String, Option<String>>, missing_pods: Option<&str>) -> Vec<String> {
     let mut kept = BTreeMap::<&str, (&str, usize)>::new();
     for (pod, obstacle) in pods {
         if let Some(obstacle) = obstacle {

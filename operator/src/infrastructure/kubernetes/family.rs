@@ -11,7 +11,26 @@ use operator_core::{
     object::ObjectKey,
 };
 
+use super::obstacle::Remedies;
 use crate::{source::ObjectId, stores::Stores};
+
+/// What can be done about obstacles to the pods of gateways.
+pub(super) const OF_GATEWAYS: Remedies = Remedies {
+    kind: "NginxFleet",
+    placement: "spec.container.resources, spec.pod.nodeSelector, affinity and tolerations",
+    image: "spec.container.image and spec.pod.imagePullSecrets of the NginxFleet, and gatewayImage of Flotilla's chart",
+    memory: "spec.container.resources.limits",
+    start: None,
+};
+
+/// What can be done about obstacles to the pods of endpoint pickers.
+pub(super) const OF_PICKERS: Remedies = Remedies {
+    kind: "EndpointPicker",
+    placement: "spec.resources, nodeSelector, affinity and tolerations",
+    image: "spec.image and spec.imagePullSecrets of the EndpointPicker",
+    memory: "spec.resources.limits",
+    start: Some("spec.configuration and spec.extraArgs"),
+};
 
 /// Which objects of a cluster belong together, and to whom.
 #[derive(Clone, Debug)]
@@ -20,6 +39,8 @@ pub(super) struct Family {
     pub(super) runs: &'static str,
     /// Every kind that there is.
     pub(super) kinds: &'static [ObjectKind],
+    /// What can be done about what keeps the pods from serving.
+    pub(super) remedies: Remedies,
     /// Key and value of the label that all objects of this operator have.
     controller: (&'static str, String),
     /// Key of the label that all objects of this family have; its value says whose they are.
@@ -36,6 +57,7 @@ impl Family {
         Self {
             runs: "gateway",
             kinds: &KINDS,
+            remedies: OF_GATEWAYS,
             controller: cluster.controller_label(),
             owner: GATEWAY_NAME_LABEL,
             key: objects_key,
@@ -48,6 +70,7 @@ impl Family {
         Self {
             runs: "endpoint picker",
             kinds: &PICKER_KINDS,
+            remedies: OF_PICKERS,
             controller: cluster.controller_label(),
             owner: PICKER_LABEL,
             key: ObjectKey::clone,
@@ -67,11 +90,16 @@ impl Family {
         labels.get(*key) == Some(value) && labels.contains_key(self.owner)
     }
 
+    /// Namespace and name of all objects of an owner.
+    pub(super) fn objects(&self, owner: &ObjectKey) -> ObjectKey {
+        (self.key)(owner)
+    }
+
     /// The object of a kind that an owner has.
     pub(super) fn id(&self, owner: &ObjectKey, kind: ObjectKind) -> ObjectId {
         ObjectId {
             kind: kind.kind,
-            key: (self.key)(owner),
+            key: self.objects(owner),
         }
     }
 

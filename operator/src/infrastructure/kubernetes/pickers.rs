@@ -19,6 +19,7 @@ use super::{
     Site,
     convergence::{Convergence, Objects},
     family::Family,
+    pods::Pods,
 };
 use crate::{
     certificates::{Authorities, serving},
@@ -38,6 +39,7 @@ pub struct Pickers {
     observations: Observations,
     /// Certificates that were made; what is stored may be older for a moment.
     issued: BTreeMap<ObjectKey, ServingCertificate>,
+    pods: Pods,
     convergence: Convergence,
 }
 
@@ -57,6 +59,7 @@ impl Pickers {
             authorities,
             observations,
             issued: BTreeMap::new(),
+            pods: Pods::follow(parts, &site, &family),
             convergence: Convergence::new(parts, site, family),
         }
     }
@@ -67,6 +70,7 @@ impl Pickers {
             tokio::select! {
                 changed = wanted.changed() => if changed.is_err() { return },
                 () = self.convergence.due() => {}
+                () = self.pods.changed.notified() => {}
                 Ok(()) = self.authorities.changed() => {}
                 () = sleep(PERIOD) => {}
             }
@@ -118,6 +122,7 @@ impl Pickers {
             let observed = deployment.as_ref().map(observed_picker).unwrap_or_default();
             let observed = ObservedPicker {
                 failure: failure.or(observed.failure),
+                pods: self.pods.of(picker),
                 ..observed
             };
             Some((picker.clone(), observed))

@@ -1,4 +1,4 @@
-//! The pods of gateways, from the moment that the cluster has made them.
+//! The pods of a family, from the moment that the cluster has made them.
 
 use std::{collections::BTreeMap, pin::pin, sync::Arc};
 
@@ -12,16 +12,17 @@ use kube::{
         watcher::{self, Error, Event, watcher},
     },
 };
-use operator_core::{infra::objects_key, object::ObjectKey};
+use operator_core::object::ObjectKey;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{Site, family::Family, obstacle::obstacle};
 use crate::{gaps::Gap, parts::Parts, source::places};
 
-/// Follows the pods of all gateways; of each nothing is kept but whose it is and what keeps it from serving.
-#[derive(Clone, Default)]
+/// Follows the pods of a family; of each nothing is kept but whose it is and what keeps it from serving.
+#[derive(Clone)]
 pub(super) struct Pods {
+    family: Family,
     seen: Arc<Mutex<BTreeMap<ObjectKey, Seen>>>,
     /// Woken whenever one has come or gone, or something else keeps it from serving.
     pub(super) changed: Arc<Notify>,
@@ -30,7 +31,7 @@ pub(super) struct Pods {
 /// What is kept of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
-    /// Name of its ServiceAccount, which the gateway's objects share.
+    /// Name of its ServiceAccount, which all objects of its owner share.
     account: String,
     obstacle: Option<String>,
 }
@@ -38,7 +39,11 @@ struct Seen {
 impl Pods {
     /// Has parts follow the pods of a family.
     pub(super) fn follow(parts: &mut Parts, site: &Site, family: &Family) -> Self {
-        let pods = Self::default();
+        let pods = Self {
+            family: family.clone(),
+            seen: Arc::default(),
+            changed: Arc::default(),
+        };
         for namespace in places(&site.namespaces) {
             let gap = site
                 .gaps
@@ -51,13 +56,13 @@ impl Pods {
         pods
     }
 
-    /// The pods of a gateway by name, each with what keeps it from serving.
-    pub(super) fn of(&self, gateway: &ObjectKey) -> BTreeMap<String, Option<String>> {
-        let objects = objects_key(gateway);
+    /// The pods of an owner by name, each with what keeps it from serving.
+    pub(super) fn of(&self, owner: &ObjectKey) -> BTreeMap<String, Option<String>> {
+        let objects = self.family.objects(owner);
         let seen = self.seen.lock();
         let pods = seen
-            .range(ObjectKey::new(&gateway.namespace, "")..)
-            .take_while(|(pod, _)| pod.namespace == gateway.namespace)
+            .range(ObjectKey::new(&owner.namespace, "")..)
+            .take_while(|(pod, _)| pod.namespace == owner.namespace)
             .filter(|(_, seen)| seen.account == objects.name);
         pods.map(|(pod, seen)| (pod.name.clone(), seen.obstacle.clone()))
             .collect()
@@ -81,7 +86,7 @@ impl Pods {
                     false
                 }
                 Ok(Event::InitApply(pod)) => {
-                    listed.extend(look(&pod).map(|seen| (ObjectKey::of(&pod), seen)));
+                    listed.extend(self.look(&pod).map(|seen| (ObjectKey::of(&pod), seen)));
                     false
                 }
                 Ok(Event::InitDone) => {
@@ -92,7 +97,7 @@ impl Pods {
                     true
                 }
                 Ok(Event::Apply(pod)) => {
-                    let (key, new) = (ObjectKey::of(&pod), look(&pod));
+                    let (key, new) = (ObjectKey::of(&pod), self.look(&pod));
                     let old = match new.clone() {
                         Some(new) => seen.insert(key, new),
                         None => seen.remove(&key),
@@ -113,20 +118,21 @@ impl Pods {
             }
         }
     }
-}
 
-/// What is kept of a pod; nothing of one that is on its way out, or has ended and is only remembered.
-fn look(pod: &Pod) -> Option<Seen> {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    let stays = pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Failed" | "Succeeded"));
-    stays.then(|| Seen {
-        account: pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.service_account_name.clone())
-            .unwrap_or_default(),
-        obstacle: obstacle(pod),
-    })
+    /// What is kept of a pod; nothing of one that is on its way out, or has ended and is only remembered.
+    fn look(&self, pod: &Pod) -> Option<Seen> {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        let stays =
+            pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Failed" | "Succeeded"));
+        stays.then(|| Seen {
+            account: pod
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.service_account_name.clone())
+                .unwrap_or_default(),
+            obstacle: obstacle(pod, self.family.remedies),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -79,6 +79,7 @@ pub fn observed_picker(deployment: &Value) -> ObservedPicker {
         ready: count(&deployment["status"]["readyReplicas"]),
         wanted: count(&deployment["spec"]["replicas"]),
         failure: message.map(|message| message.trim_end_matches('.').to_owned()),
+        pods: BTreeMap::new(),
     }
 }
 
