@@ -3,6 +3,7 @@
 mod disruption;
 mod obstacles;
 mod picker;
+mod replicas;
 mod throughput;
 mod verification;
 
