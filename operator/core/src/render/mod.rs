@@ -31,7 +31,8 @@ mod view;
 use std::collections::BTreeMap;
 
 use askama::Template;
-pub use pattern::fits;
+#[cfg(test)]
+pub(crate) use pattern::fits;
 use text::FileName;
 use view::{print, views};
 

@@ -32,8 +32,8 @@ const LONGEST: usize = 4_000;
 /// the user wrote.
 ///
 /// A condition that does not fit is printed as one that never holds, so that nothing else suffers.
-#[must_use]
-pub fn fits(condition: &Condition) -> bool {
+#[cfg(test)]
+pub(crate) fn fits(condition: &Condition) -> bool {
     expression(condition).len() <= LONGEST
 }
 
