@@ -6,10 +6,18 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use e2e::{client::Target, standalone::eventually};
+use e2e::{
+    client::{Request, Target},
+    load::{Load, Report, Running},
+    standalone::eventually,
+};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::harness::{Kind, Setting, alone, served};
+
+/// A Service whose endpoints stay.
+const STILL: &str = "still";
 
 #[tokio::test]
 async fn a_new_gateway_serves_within_three_seconds() -> Result<()> {
@@ -41,39 +49,66 @@ async fn a_new_gateway_serves_within_three_seconds() -> Result<()> {
 async fn endpoints_come_and_go_under_load_without_failures_or_reloads() -> Result<()> {
     alone("endpoints", async |setting: &Setting| {
         setting.echo(2).await?;
-        let edge = setting.gateway("edge").await?;
+        setting.backends(STILL, 1).await?;
+        // As much as is the default: with what the fleet of tests asks for, operators would go before it.
+        let fleet = json!({"container": {"resources": {"requests": {"cpu": "100m"}}}});
+        let edge = setting.gateway_of_fleet("edge", fleet).await?;
         setting.route("shop", "shop.example").await?;
         served(&edge.http(), "shop.example").await?;
-        let quiet = edge
-            .load("shop.example")
-            .rate(200)
-            .run(Duration::from_secs(5))
-            .await;
+        let labels = format!("app={STILL}");
+        let [still] = &setting.pods(&setting.namespace, &labels).await?[..] else {
+            anyhow::bail!("it has one pod");
+        };
+        let still = Target::http(SocketAddr::new(still.address, 3000));
+        // The second has nothing to do with what changes: how slow it becomes is the machine's doing.
+        let loads = || {
+            [
+                edge.load("shop.example").rate(200).start(),
+                Load::new(still.clone(), Request::get("/")).rate(200).start(),
+            ]
+        };
+        let quiet = loads();
+        sleep(Duration::from_secs(5)).await;
+        let quiet = reports(quiet).await;
         let reloads = edge.reloads().await?;
-        let load = edge.load("shop.example").rate(200).start();
+        let changing = loads();
         let deployments = setting.namespace(Kind::DEPLOYMENT);
         for replicas in [10, 2] {
             deployments
                 .merge("echo", json!({"spec": {"replicas": replicas}}))
                 .await?;
             setting.settled("echo").await?;
-            let slices = setting.namespace(Kind::new("discovery.k8s.io/v1", "EndpointSlice"));
-            eventually(async || {
-                let slices = slices.list("kubernetes.io/service-name=echo").await?;
-                let endpoints: usize = slices
-                    .iter()
-                    .map(|slice| slice["endpoints"].as_array().map_or(0, Vec::len))
-                    .sum();
-                ensure!(endpoints == replicas, "there are {endpoints} endpoints");
-                Ok(())
-            })
-            .await?;
+            has_endpoints(setting, "echo", replicas).await?;
         }
-        let report = load.stop().await;
-        println!("quiet: {quiet}\n2 to 10 to 2 endpoints: {report}");
+        let changing = reports(changing).await;
+        for (when, [gateway, pod]) in [("quiet", &quiet), ("2 to 10 to 2 endpoints", &changing)] {
+            println!("{when}: {gateway}\n  meanwhile, of another pod, without a gateway: {pod}");
+        }
+        let [report, _] = changing;
         assert_eq!(report.failed(), 0, "{report}");
         assert_eq!(edge.reloads().await?, reloads, "endpoints have reloaded NGINX");
         Ok(())
     })
     .await
+}
+
+/// Waits until a Service has this many endpoints.
+async fn has_endpoints(setting: &Setting, service: &str, number: usize) -> Result<()> {
+    let slices = setting.namespace(Kind::new("discovery.k8s.io/v1", "EndpointSlice"));
+    let labels = format!("kubernetes.io/service-name={service}");
+    eventually(async || {
+        let slices = slices.list(&labels).await?;
+        let endpoints: usize = slices
+            .iter()
+            .map(|slice| slice["endpoints"].as_array().map_or(0, Vec::len))
+            .sum();
+        ensure!(endpoints == number, "there are {endpoints} endpoints");
+        Ok(())
+    })
+    .await
+}
+
+/// Ends loads, and says what became of them.
+async fn reports([first, second]: [Running; 2]) -> [Report; 2] {
+    [first.stop().await, second.stop().await]
 }

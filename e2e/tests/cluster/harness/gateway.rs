@@ -95,19 +95,24 @@ impl Setting {
 
     /// Runs this many backends that tell what they were asked, as the Service `echo`, and waits until they are ready.
     pub(crate) async fn echo(&self, replicas: usize) -> Result<()> {
-        let labels = json!({"app": ECHO});
+        self.backends(ECHO, replicas).await
+    }
+
+    /// The same as a Service of another name.
+    pub(crate) async fn backends(&self, service: &str, replicas: usize) -> Result<()> {
+        let labels = json!({"app": service});
         let field = |path: &str| json!({"fieldRef": {"fieldPath": path}});
         self.apply_value(json!({
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": ECHO},
+            "metadata": {"name": service},
             "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 3000}]},
         }))
         .await?;
         self.apply_value(json!({
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {"name": ECHO},
+            "metadata": {"name": service},
             "spec": {
                 "replicas": replicas,
                 "selector": {"matchLabels": labels},
@@ -131,7 +136,7 @@ impl Setting {
             },
         }))
         .await?;
-        self.settled(ECHO).await
+        self.settled(service).await
     }
 
     /// Waits until a Deployment has all its pods, as it wants them by now, and no others.
