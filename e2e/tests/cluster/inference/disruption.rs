@@ -3,7 +3,7 @@
 
 use std::{
     net::SocketAddr,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -35,7 +35,7 @@ async fn none_fails(setting: &Setting, disrupt: impl AsyncFnOnce(&Setting) -> Re
 }
 
 /// A hundred completions a second.
-fn load(edge: &Gateway<'_>) -> Load {
+pub(super) fn load(edge: &Gateway<'_>) -> Load {
     Load::new(edge.http(), completion(false, 1))
 }
 
@@ -82,12 +82,7 @@ async fn no_request_fails_while_the_certificate_of_the_picker_is_rotated() -> Re
             let successor = successor()?;
             // First both are trusted, and the younger one of those that have been there for long signs.
             authorities.merge("flotilla-authorities", successor).await?;
-            let rotated = eventually_within(SECRET_PATIENCE, async || {
-                let now = certificate(setting).await?;
-                ensure!(now != before, "the picker shows the old certificate");
-                Ok(())
-            });
-            rotated.await?;
+            shows_another(setting, &before).await?;
             // Then the old one is over, and gateways connect anew.
             let over = stored["data"].as_object().context("there are authorities")?;
             let over: serde_json::Map<_, _> = over.keys().map(|file| (file.clone(), json!(null))).collect();
@@ -100,6 +95,28 @@ async fn no_request_fails_while_the_certificate_of_the_picker_is_rotated() -> Re
                 map["data"] != trusted
             })
             .await?;
+            Ok(())
+        })
+        .await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn no_request_fails_while_all_authorities_are_lost_at_once() -> Result<()> {
+    alone("lost-authorities", async |setting: &Setting| {
+        none_fails(setting, async |setting| {
+            let before = certificate(setting).await?;
+            let lost = Instant::now();
+            setting
+                .namespace_of(Kind::SECRET, NAMESPACE)
+                .delete("flotilla-authorities")
+                .await?;
+            shows_another(setting, &before).await?;
+            println!(
+                "the picker showed another certificate after {:.1?}",
+                lost.elapsed()
+            );
             Ok(())
         })
         .await
@@ -135,6 +152,16 @@ async fn certificate(setting: &Setting) -> Result<Vec<u8>> {
     let target = Target::https(address, "tide-picker").protocol(Protocol::Http2);
     let shown = target.connect().await?.certificate().cloned();
     Ok(shown.context("TLS shows a certificate")?.to_vec())
+}
+
+/// Waits until the picker shows another certificate than this.
+async fn shows_another(setting: &Setting, before: &[u8]) -> Result<()> {
+    eventually_within(SECRET_PATIENCE, async || {
+        let now = certificate(setting).await?;
+        ensure!(now != before, "the picker shows the old certificate");
+        Ok(())
+    })
+    .await
 }
 
 /// An authority to be merged into those of the operator, old enough for everyone to know it: it signs from then on, if
