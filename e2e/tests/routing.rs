@@ -2,10 +2,21 @@
 
 use anyhow::{Result, ensure};
 use e2e::{
-    client::{Protocol, Request, raw},
+    client::{Protocol, Request, Target, raw},
+    echo::Echo,
     manifests::{EDGE, route, route_to},
     standalone::{Standalone, eventually},
 };
+
+/// A gateway that sends `shop.example` to the Service `shop`, once it does.
+async fn shop() -> Result<(Standalone, Echo, Target)> {
+    let route = route_to("shop.example", "shop");
+    let standalone = Standalone::start(&[("edge.yaml", EDGE), ("route.yaml", &route)]).await?;
+    let backend = standalone.backend("shop", 100).await?;
+    let edge = standalone.edge().await?;
+    eventually(async || edge.get("shop.example", "/").await?.seen()).await?;
+    Ok((standalone, backend, edge))
+}
 
 #[tokio::test]
 async fn host_and_path_lead_to_the_backend() -> Result<()> {
@@ -71,14 +82,7 @@ async fn exact_path_with_a_slash_at_its_end_is_not_the_path_without() -> Result<
 
 #[tokio::test]
 async fn target_reaches_the_backend_as_it_was_sent() -> Result<()> {
-    let standalone = Standalone::start(&[
-        ("edge.yaml", EDGE),
-        ("route.yaml", &route_to("shop.example", "shop")),
-    ])
-    .await?;
-    let _backend = standalone.backend("shop", 100).await?;
-    let edge = standalone.edge().await?;
-    eventually(async || edge.get("shop.example", "/").await?.seen()).await?;
+    let (_standalone, _backend, edge) = shop().await?;
     for target in ["/a%2Fb//c?d=%20+e", "/%41?", "/a/../b", "/?a&b=&&c"] {
         assert_eq!(edge.get("shop.example", target).await?.seen()?.path, target);
     }
@@ -184,14 +188,7 @@ async fn listener_that_owns_a_host_does_not_fall_back_to_another() -> Result<()>
 
 #[tokio::test]
 async fn protocols_reach_the_backend() -> Result<()> {
-    let standalone = Standalone::start(&[
-        ("edge.yaml", EDGE),
-        ("route.yaml", &route_to("shop.example", "shop")),
-    ])
-    .await?;
-    let _backend = standalone.backend("shop", 100).await?;
-    let edge = standalone.edge().await?;
-    eventually(async || edge.get("shop.example", "/").await?.seen()).await?;
+    let (_standalone, _backend, edge) = shop().await?;
     let h2c = edge.clone().protocol(Protocol::Http2);
     assert_eq!(
         h2c.get("shop.example", "/").await?.version,
@@ -221,22 +218,14 @@ async fn protocols_reach_the_backend() -> Result<()> {
 
 #[tokio::test]
 async fn requests_that_are_not_http_leave_the_gateway_serving() -> Result<()> {
-    let standalone = Standalone::start(&[
-        ("edge.yaml", EDGE),
-        ("route.yaml", &route_to("shop.example", "shop")),
-    ])
-    .await?;
-    let _backend = standalone.backend("shop", 100).await?;
-    let edge = standalone.edge().await?;
-    eventually(async || edge.get("shop.example", "/").await?.seen()).await?;
-    let address = standalone.gateway("default", "edge", 8080).await?;
+    let (_standalone, _backend, edge) = shop().await?;
     for request in [
         &b"GET /../../etc/passwd HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n"[..],
         b"GET /%00 HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n",
         b"\x16\x03\x01 this is TLS\r\n\r\n",
     ] {
-        let answer = raw(address, request).await?;
+        let answer = raw(edge.address(), request).await?;
         assert!(
             answer.starts_with(b"HTTP/1.1 400"),
             "{}",
