@@ -72,7 +72,7 @@ impl Maker<'_> {
             labels: self.labels(BTreeMap::new()),
             annotations: self.annotations(BTreeMap::new()),
         };
-        pod_template(spec, provisioning.pod.pod_settings(), marks)
+        pod_template(spec, provisioning.pod.pod_settings(), &marks)
     }
 
     fn pod_spec(&self, provisioning: &Provisioning) -> Value {

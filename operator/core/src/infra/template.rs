@@ -18,7 +18,7 @@ pub(super) struct Marks {
 
 /// The template of pods that are specified like this, as users want them. Our labels come last: without them the pods
 /// would be nobody's.
-pub(super) fn pod_template(mut spec: Value, settings: PodSettings<'_>, marks: Marks) -> Value {
+pub(super) fn pod_template(mut spec: Value, settings: PodSettings<'_>, marks: &Marks) -> Value {
     let PodSettings {
         labels,
         annotations,

@@ -45,7 +45,7 @@ impl Maker<'_> {
             "selector": {"matchLabels": self.selector()},
             // A pod goes only when another one picks.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "template": pod_template(self.pod(), self.infra.spec.pod_settings(), marks),
+            "template": pod_template(self.pod(), self.infra.spec.pod_settings(), &marks),
         });
         self.object(DEPLOYMENT, json!({"spec": spec}))
     }
