@@ -17,6 +17,7 @@ pub mod fleet;
 pub mod gaps;
 pub mod infrastructure;
 pub mod leader;
+mod listen;
 pub mod metrics;
 #[cfg(test)]
 mod mock;

@@ -13,7 +13,6 @@ use axum::{
 };
 use operator_core::{object::ObjectKey, observed::ObservedGateway};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 pub use fleets::{Fleet, Fleets, Pod, Problem};
 
@@ -21,6 +20,7 @@ use self::fleets::Known;
 use crate::{
     controller::{Infrastructure, Publications},
     gaps::Gaps,
+    listen::listen,
     metrics::{KindLabel, Metrics},
     observations::Observations,
     parts::Parts,
@@ -49,7 +49,7 @@ pub struct Admin {
 impl Admin {
     /// Has a part answer on an address.
     pub async fn serve(self, parts: &mut Parts, address: SocketAddr) -> anyhow::Result<()> {
-        let listener = TcpListener::bind(address).await;
+        let listener = listen(address).await;
         let listener =
             listener.with_context(|| format!("cannot listen on {address}; choose another --admin"))?;
         parts.run("admin", axum::serve(listener, self.router()).into_future());

@@ -24,6 +24,7 @@ use crate::{
         kubernetes::{Gateways, Pickers, Site},
     },
     leader::Election,
+    listen::listen,
     metrics::Metrics,
     observations::Observations,
     parts::Parts,
@@ -246,7 +247,7 @@ async fn note_authorities(mut authorities: watch::Receiver<String>, observations
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
+    let listener = listen(address).await;
     listener.with_context(|| format!("cannot listen on {address}; choose another --listen"))
 }
 
