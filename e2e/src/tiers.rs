@@ -34,6 +34,15 @@ const LINTS: [&str; 7] = [
     "warnings",
 ];
 
+/// The documentation of all that there is, so that no link in it leads nowhere.
+const DOCUMENTATION: [&str; 5] = [
+    "doc",
+    "--workspace",
+    "--no-deps",
+    "--document-private-items",
+    "--quiet",
+];
+
 /// The profile of the conformance suite that every change has to keep.
 const PROFILE: &str = "GATEWAY-HTTP";
 
@@ -60,7 +69,10 @@ pub fn test(require_all: bool, wanted: &[String]) -> Result<ExitCode> {
             "format",
             Box::new(|| check(&["fmt", "--all", "--check"], "rustfmt")),
         ),
-        ("lints", Box::new(|| check(&LINTS, "clippy"))),
+        (
+            "lints",
+            Box::new(|| Ok(check(&LINTS, "clippy")? + passes(&DOCUMENTATION)?)),
+        ),
         (
             "unit and golden",
             Box::new(|| {
@@ -261,10 +273,14 @@ fn check(arguments: &[&str], component: &str) -> Result<Counts> {
             "rustup component add {component}"
         )));
     }
-    let status = workspace::cargo()
-        .args(arguments)
-        .status()
-        .context("cannot start cargo")?;
+    passes(arguments)
+}
+
+/// Something that cargo does without a warning, or fails.
+fn passes(arguments: &[&str]) -> Result<Counts> {
+    let mut command = workspace::cargo();
+    command.args(arguments).env("RUSTDOCFLAGS", "-D warnings");
+    let status = command.status().context("cannot start cargo")?;
     ensure!(status.success(), "cargo {} failed", arguments.join(" "));
     Ok(Counts::one_passed())
 }
