@@ -3,7 +3,8 @@
 //!
 //! Tests run side by side, each in a namespace of its own, but for those that disturb or measure what all share: these
 //! have the cluster to themselves for as long as they take. Full lengths, which take longer than every change should
-//! wait for, are asked for in the environment: `REQUESTS=6000 ROUTES=1000 STRANGERS=20000 GATEWAYS=50 HOSTILE=2500`.
+//! wait for, are asked for in the environment: `REQUESTS=6000 SECONDS=8 ROUTES=1000 STRANGERS=20000 GATEWAYS=50
+//! HOSTILE=2500`.
 
 mod chart;
 mod disruption;
