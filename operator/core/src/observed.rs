@@ -36,6 +36,8 @@ pub struct ObservedGateway {
     pub addresses: Vec<String>,
     /// Ports of the cluster's nodes by the listener's port that they lead to, where clients are to come that way.
     pub node_ports: BTreeMap<u16, u16>,
+    /// `NAMESPACE/NAME` of its Service, where that waits for the address of a load balancer.
+    pub unaddressed_service: Option<String>,
     /// Why the infrastructure could not give it what it needs; `None` if it did, or has not tried yet.
     pub failure: Option<InfrastructureFailure>,
     /// Its pods in a cluster, each with what keeps it from serving until somebody does something about that, said of the

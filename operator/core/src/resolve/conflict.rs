@@ -118,11 +118,15 @@ fn conflict_between(listener: &Listener, rival: &Listener) -> Option<Finding<Con
     let Listener { port, hostname, .. } = listener;
     let who = name(rival);
     if listener.protocol != rival.protocol {
-        let message = format!("Port {port} is taken for protocol {} by {who}", rival.protocol);
+        let message = format!(
+            "Port {port} is taken for protocol {} by {who}; give one of them another port",
+            rival.protocol
+        );
         Some(Finding::new(Conflict::ProtocolConflict, message))
     } else if listener.hostname == rival.hostname {
         let hosts = hostname.as_ref().map_or("all hosts", Hostname::as_str);
-        let message = format!("Port {port} is taken for {hosts} by {who}");
+        let message =
+            format!("Port {port} is taken for {hosts} by {who}; give one of them another hostname or port");
         Some(Finding::new(Conflict::HostnameConflict, message))
     } else {
         None

@@ -1,6 +1,6 @@
 //! Parents of routes, and whom they let in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     gateway::Gateway,
@@ -157,10 +157,18 @@ impl<'a> Parents<'a> {
             );
             return Err(Mistake::new(RouteReason::NotAllowedByListeners, "", problem));
         }
+        let offered: BTreeSet<&str> = places
+            .iter()
+            .filter_map(|place| Some(place.listener.hostname.as_ref()?.as_str()))
+            .collect();
         places.retain(|place| meet(place.listener.hostname.as_ref(), applicant.hostnames));
         if places.is_empty() {
-            let problem =
-                format!("no listener of {parent} that is asked for has a hostname in common with the route");
+            let asked: Vec<&str> = applicant.hostnames.iter().map(Hostname::as_str).collect();
+            let problem = format!(
+                "no listener of {parent} that is asked for has a host in common with {}; they have {}",
+                asked.join(", "),
+                Vec::from_iter(offered).join(", ")
+            );
             return Err(Mistake::new(
                 RouteReason::NoMatchingListenerHostname,
                 "hostnames",

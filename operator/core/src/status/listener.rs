@@ -91,11 +91,17 @@ fn programmed(listener: &Listener, programming: &Programming) -> Wanted {
         return condition;
     }
     if !listener.serves {
-        let message = if listener.listens() {
-            "The listener cannot be served; its port refuses handshakes meanwhile."
+        let why = if listener.findings.refusals.is_empty() {
+            "ResolvedRefs"
         } else {
-            "The listener cannot be served."
+            "Accepted"
         };
+        let meanwhile = if listener.listens() {
+            "; its port refuses handshakes meanwhile"
+        } else {
+            ""
+        };
+        let message = format!("The listener cannot be served, as its condition {why} says{meanwhile}.");
         return Wanted::no("Programmed", "Invalid", message);
     }
     match programming {

@@ -48,6 +48,7 @@ pub(super) fn programming(
     let ObservedGateway {
         addresses,
         node_ports,
+        unaddressed_service,
         failure,
         pods,
         missing_pods,
@@ -78,8 +79,14 @@ pub(super) fn programming(
     };
     let generation = outcome.and_then(|outcome| outcome.generation.as_deref());
     let Some(generation) = generation.filter(|_| !addresses.is_empty()) else {
-        let message = with_obstacles("The Gateway has no address yet".to_owned());
-        return Err(Finding::new(AddressNotAssigned, message));
+        let message = match unaddressed_service {
+            Some(service) => format!(
+                "Service {service} has no address from a load balancer yet; where the cluster has none, choose another \
+                 spec.service.type in the NginxFleet"
+            ),
+            None => "The Gateway has no address yet".to_owned(),
+        };
+        return Err(Finding::new(AddressNotAssigned, with_obstacles(message)));
     };
     let wanted = generation.config.version.as_str();
     for (name, instance) in instances {
@@ -235,6 +242,7 @@ mod tests {
         ObservedGateway {
             addresses: vec!["127.0.0.2".to_owned()],
             node_ports: BTreeMap::new(),
+            unaddressed_service: None,
             failure: None,
             pods: BTreeMap::new(),
             missing_pods: None,
@@ -400,5 +408,15 @@ mod tests {
             ..observed(vec![instance("new")])
         };
         assert_eq!(not_programmed(&observed).0, NotProgrammed::AddressNotAssigned);
+        let waiting = ObservedGateway {
+            unaddressed_service: Some("edge/flotilla-web".to_owned()),
+            ..observed
+        };
+        let (reason, message) = not_programmed(&waiting);
+        assert_eq!(reason, NotProgrammed::AddressNotAssigned);
+        assert!(
+            message.starts_with("Service edge/flotilla-web has no address from a load balancer yet; "),
+            "{message}"
+        );
     }
 }

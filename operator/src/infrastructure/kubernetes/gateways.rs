@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use operator_core::{
-    infra::{Cluster, DEPLOYMENT, GatewayInfra, SERVICE, addresses, node_ports, objects},
+    infra::{Cluster, DEPLOYMENT, GatewayInfra, SERVICE, addresses, node_ports, objects, objects_key},
     object::ObjectKey,
     observed::InfrastructureFailure,
 };
@@ -87,6 +87,10 @@ impl Gateways {
             let service = self.convergence.get(gateway, SERVICE);
             let deployment = self.convergence.get(gateway, DEPLOYMENT);
             let (addresses, failure) = self.state(gateway, infra, service.as_ref());
+            let is_unaddressed =
+                |service: &&Value| addresses.is_empty() && service["spec"]["type"] == "LoadBalancer";
+            let unaddressed_service = service.as_ref().filter(is_unaddressed);
+            let unaddressed_service = unaddressed_service.map(|_| objects_key(gateway).to_string());
             let (pods, missing_pods) = (
                 self.pods.of(gateway),
                 deployment.as_ref().and_then(refusal_of_pods),
@@ -94,6 +98,7 @@ impl Gateways {
             self.observations.note(gateway, |observed| {
                 observed.addresses = addresses;
                 observed.node_ports = service.as_ref().map(node_ports).unwrap_or_default();
+                observed.unaddressed_service = unaddressed_service;
                 observed.failure = failure;
                 observed.pods = pods;
                 observed.missing_pods = missing_pods;
