@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use kube::{api::ApiResource, core::Status, runtime::watcher};
+use kube::{
+    api::ApiResource,
+    core::Status,
+    runtime::watcher::{self, Event},
+};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -80,6 +84,13 @@ impl Gap {
         open.failing
             .insert(self.watch, (sentence.clone(), Instant::now()));
         is_new.then_some(sentence)
+    }
+
+    /// Notes that the objects can be read if an event shows it: that the watch begins anew does not.
+    pub(crate) fn heed<K>(&mut self, event: &watcher::Result<Event<K>>) {
+        if !matches!(event, Ok(Event::Init) | Err(_)) {
+            self.close();
+        }
     }
 
     /// Notes that the objects can be read.

@@ -15,9 +15,13 @@ pub enum LogFormat {
     Json,
 }
 
+/// What kube says of each attempt to watch what the API server forbids, we say once and with the remedy.
+const SAID_BY_US: &str = "kube_runtime::watcher=error";
+
 /// Logs to standard error what `RUST_LOG` asks for; `info` if it is silent.
 pub fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter.add_directive(SAID_BY_US.parse().expect("it is a directive"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

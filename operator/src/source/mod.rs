@@ -24,7 +24,7 @@ pub use api_server::{ApiServer, StatusError};
 pub use folder::{Error, Folder};
 pub use follow::follow;
 pub use kinds::{Object, ObjectId};
-pub(crate) use kubernetes::places;
+pub(crate) use kubernetes::{Doubling, places};
 pub use kubernetes::{Kubernetes, OnDemand};
 pub use ledger::Ledger;
 pub use problem::{Position, Problem, Severity};

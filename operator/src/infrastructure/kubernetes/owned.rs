@@ -21,7 +21,7 @@ use super::family::Family;
 use crate::{
     gaps::{Gap, Gaps},
     parts::Parts,
-    source::{ObjectId, places},
+    source::{Doubling, ObjectId, places},
 };
 
 /// Follows all objects of a family, through watches alone: the answer to a write may be older than what they told
@@ -92,7 +92,7 @@ impl Owned {
             None => Api::all_with(client, &resource),
         };
         let config = watcher::Config::default().labels(&selector);
-        let mut events = pin!(watcher(objects, config).default_backoff());
+        let mut events = pin!(watcher(objects, config).backoff(Doubling::default()));
         let mut fresh = BTreeMap::new();
         let id = |object: &DynamicObject| ObjectId {
             kind: kind.kind,
@@ -107,9 +107,7 @@ impl Owned {
         };
         while let Some(event) = events.next().await {
             let mut objects = self.objects.lock();
-            if event.is_ok() {
-                gap.close();
-            }
+            gap.heed(&event);
             match event {
                 Ok(Event::Init) => fresh.clear(),
                 Ok(Event::InitApply(object)) => {

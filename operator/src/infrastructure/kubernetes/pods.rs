@@ -17,7 +17,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{Site, family::Family, obstacle::obstacle};
-use crate::{gaps::Gap, parts::Parts, source::places};
+use crate::{
+    gaps::Gap,
+    parts::Parts,
+    source::{Doubling, places},
+};
 
 /// Follows the pods of a family; of each nothing is kept but whose it is and what keeps it from serving.
 #[derive(Clone)]
@@ -73,13 +77,12 @@ impl Pods {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::all(client),
         };
-        let mut events = pin!(watcher(pods, watcher::Config::default().labels(&selector)).default_backoff());
+        let mut events =
+            pin!(watcher(pods, watcher::Config::default().labels(&selector)).backoff(Doubling::default()));
         let mut listed = BTreeMap::new();
         while let Some(event) = events.next().await {
             let mut seen = self.seen.lock();
-            if event.is_ok() {
-                gap.close();
-            }
+            gap.heed(&event);
             let is_news = match event {
                 Ok(Event::Init) => {
                     listed.clear();

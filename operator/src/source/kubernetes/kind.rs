@@ -62,12 +62,12 @@ pub(super) async fn watch<K: Stored>(sink: Sink, namespace: Option<String>, mut 
     };
     let mut is_missing = false;
     while let Some(event) = events.next().await {
+        gap.heed(&event);
         match event {
             Ok(event) => {
                 let is_complete = matches!(event, Event::InitDone);
                 // Stored first: whoever hears that all is known looks at the stores at once.
                 let news = part.take(&sink, event);
-                gap.close();
                 if is_complete {
                     is_missing = false;
                     tell(Progress::Complete);

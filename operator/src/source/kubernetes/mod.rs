@@ -22,6 +22,7 @@ use tokio::{
     time::sleep,
 };
 
+pub(crate) use backoff::Doubling;
 pub use on_demand::OnDemand;
 
 use self::kind::Progress;

@@ -1,4 +1,10 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use kube::Client;
 use operator_core::{object::ObjectKey, outcome::Needs};
@@ -6,7 +12,7 @@ use serde_json::json;
 use tokio::{
     sync::Notify,
     task::yield_now,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -44,10 +50,11 @@ async fn an_object_that_cannot_be_decoded_hides_no_other_and_a_kind_that_is_not_
     );
 }
 
-/// An API server that lets nobody list a kind, by its plural.
-fn forbidding(plural: &'static str) -> Client {
+/// An API server that lets nobody list a kind, by its plural, and counts how often somebody tries.
+fn forbidding(plural: &'static str, attempts: Arc<AtomicU32>) -> Client {
     client(move |asked| {
         let is_asked = asked.path.ends_with(plural);
+        attempts.fetch_add(u32::from(is_asked), Ordering::Relaxed);
         let refusal = json!({"kind": "Status", "status": "Failure", "code": 403, "message": format!("{plural} is forbidden")});
         Some(if is_asked { (403, refusal) } else { list(&[]) })
     })
@@ -57,7 +64,9 @@ fn forbidding(plural: &'static str) -> Client {
 async fn a_kind_that_we_may_not_read_is_told_and_waited_for_only_if_it_is_needed() {
     for (plural, is_waited_for) in [("inferencepools", false), ("httproutes", true)] {
         let (mut parts, gaps) = (parts(), Gaps::default());
-        let source = Kubernetes::start(&mut parts, &forbidding(plural), &gaps, &[], &Arc::default());
+        let attempts = Arc::new(AtomicU32::new(0));
+        let client = forbidding(plural, attempts.clone());
+        let source = Kubernetes::start(&mut parts, &client, &gaps, &[], &Arc::default());
         let complete = timeout(PATIENCE, source.is_complete()).await;
         assert_eq!(complete.is_err(), is_waited_for, "{plural}");
         while gaps.sentences().is_empty() {
@@ -66,6 +75,9 @@ async fn a_kind_that_we_may_not_read_is_told_and_waited_for_only_if_it_is_needed
         let [gap] = &Vec::from_iter(gaps.sentences())[..] else {
             panic!("one kind cannot be read: {gaps:?}");
         };
+        sleep(PATIENCE).await;
+        let attempts = attempts.load(Ordering::Relaxed);
+        assert!(attempts < 20, "{attempts} attempts in {:?}", 2 * PATIENCE);
         assert!(
             gap.contains(&format!("{plural} is forbidden; have helm upgrade")),
             "{gap}"
