@@ -163,7 +163,9 @@ async fn a_gateway_that_cannot_run_says_what_keeps_it() -> Result<()> {
             is_hindered(setting, name, &expected).await?;
         }
         // Whoever mends it sees it run.
-        setting.apply_fleet("homeless", json!({})).await?;
+        setting
+            .apply_fleet("homeless", json!({"workload": {"replicas": 1}}))
+            .await?;
         setting.programmed("homeless").await?;
         Ok(())
     })
