@@ -26,7 +26,7 @@ use tonic::{
 };
 use tower::service_fn;
 
-use crate::harness::Pod;
+use crate::harness::{Pod, in_time};
 
 /// Where pickers of the operator listen.
 const PORT: u16 = 9002;
@@ -65,7 +65,7 @@ impl Picker {
         let dues = (0..).map(|number| Duration::from_secs(number) / rate);
         let asks = dues.take_while(|due| *due < duration).map(async |due| {
             sleep_until(started + due).await;
-            self.ask().await
+            in_time("the picker answers", self.ask()).await
         });
         stream::iter(asks).buffer_unordered(AT_ONCE).try_collect().await
     }
