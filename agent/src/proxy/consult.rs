@@ -112,7 +112,7 @@ async fn put(
         Ok(Asked::Chosen(chosen)) => {
             picks.endpoints.inc();
             Ok(Advice {
-                request: chosen.request.map(Source::Held),
+                request: chosen.request.map(Source::held),
                 endpoints: Some(chosen.endpoints),
                 consulted: Some(chosen.consulted),
             })
@@ -131,7 +131,7 @@ async fn put(
                     "no choice of the picker"
                 );
             }
-            fall_back(server, picker, request.map(Source::Held))
+            fall_back(server, picker, request.map(Source::held))
         }
         Err(Refused::TooLong) => Err(Refusal::TooLong.into()),
         Err(Refused::Client { .. }) => Err(Refusal::Incomplete.into()),

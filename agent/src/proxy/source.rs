@@ -16,7 +16,15 @@ pub enum Source {
     /// The client's own.
     Client(ClientBody),
     /// What a picker has seen of it or made of it.
-    Held(Held<ClientBody>),
+    Held(Box<Held<ClientBody>>),
+}
+
+impl Source {
+    /// What a picker has seen of a body or made of it.
+    #[must_use]
+    pub fn held(body: Held<ClientBody>) -> Self {
+        Self::Held(Box::new(body))
+    }
 }
 
 impl Body for Source {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::message::LONGEST_CHUNK;
+use super::{joined::Joined, message::LONGEST_CHUNK};
 use crate::proxy::{BoxError, chunk::Room};
 
 /// Why a body cannot be held.
@@ -35,7 +35,7 @@ pub struct Held<B> {
     /// For more chunks.
     room: Room,
     /// What was not read yet; none when all was.
-    rest: Option<B>,
+    rest: Option<Joined<B>>,
 }
 
 impl<B> Held<B> {
@@ -95,7 +95,8 @@ where
             length: 0,
             trailers: None,
             room: Room::new(most),
-            rest: Some(body).filter(|body| !body.is_end_stream() && body.size_hint().exact() != Some(0)),
+            rest: Some(Joined::new(body))
+                .filter(|body| !body.is_end_stream() && body.size_hint().exact() != Some(0)),
         }
     }
 
@@ -113,9 +114,7 @@ where
             return Poll::Ready(Ok(()));
         };
         let frame = ready!(Pin::new(&mut *rest).poll_frame(context)).transpose();
-        let frame = frame.map_err(|source| Unreadable::Source {
-            source: source.into(),
-        })?;
+        let frame = frame.map_err(|source| Unreadable::Source { source })?;
         let is_last = frame.as_ref().is_none_or(Frame::is_trailers) || rest.is_end_stream();
         match frame.map(Frame::into_data) {
             Some(Ok(mut data)) => {
@@ -155,7 +154,7 @@ where
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         match &mut this.rest {
-            Some(rest) => Pin::new(rest).poll_frame(context).map_err(Into::into),
+            Some(rest) => Pin::new(rest).poll_frame(context),
             None => Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
         }
     }
@@ -184,25 +183,31 @@ where
 mod tests {
     use std::{convert::Infallible, future::poll_fn};
 
-    use futures::FutureExt as _;
+    use futures::stream::{self, StreamExt as _};
     use http_body_util::StreamBody;
+    use tokio::task::yield_now;
 
     use super::*;
 
-    /// What comes of reading a body of that many chunks of one byte, of which so many bytes may be held.
-    fn read(chunks: usize, most: usize) -> Result<usize, Unreadable> {
-        let frames = (0..chunks).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"a"))));
-        let mut held = Held::new(StreamBody::new(futures::stream::iter(frames)), most);
+    /// What comes of reading a body of that many bytes that come one by one, of which so many may be held.
+    async fn read(bytes: usize, most: usize) -> Result<usize, Unreadable> {
+        let frames = stream::iter(0..bytes).then(|_| async {
+            // Later than what waits for it does.
+            for _ in 0..4 {
+                yield_now().await;
+            }
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"a")))
+        });
+        let mut held = Held::new(StreamBody::new(Box::pin(frames)), most);
         while !held.is_read() {
-            let frame = poll_fn(|context| held.poll_read(context));
-            frame.now_or_never().expect("nothing waits")?;
+            poll_fn(|context| held.poll_read(context)).await?;
         }
         Ok(held.length())
     }
 
-    #[test]
-    fn what_is_held_of_a_body_that_comes_byte_by_byte_is_bounded() {
-        assert!(matches!(read(1000, 64_000), Ok(1000)));
-        assert!(matches!(read(1002, 64_000), Err(Unreadable::TooLong)));
+    #[tokio::test]
+    async fn what_is_held_of_a_body_that_comes_byte_by_byte_is_bounded() {
+        assert!(matches!(read(1000, 64_000).await, Ok(1000)));
+        assert!(matches!(read(1002, 64_000).await, Err(Unreadable::TooLong)));
     }
 }

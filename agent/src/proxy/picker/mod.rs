@@ -32,6 +32,7 @@ pub mod violation;
 mod answer;
 mod conversation;
 mod gather;
+mod joined;
 mod mutation;
 mod request_id;
 
