@@ -151,11 +151,7 @@ impl ResponseFields {
             .filter(|name| !hidden(name))
             .map(Word)
             .collect::<Vec<_>>();
-        if left.is_empty() {
-            vec![Word("_")]
-        } else {
-            left
-        }
+        if left.is_empty() { vec![Word("_")] } else { left }
     }
 }
 

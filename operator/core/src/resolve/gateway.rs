@@ -262,7 +262,8 @@ mod tests {
     fn the_families_of_its_service_are_those_it_listens_on() {
         let gateway = "kind: Gateway\nmetadata: {namespace: edge, name: web}\n\
              spec: {gatewayClassName: ours, listeners: [{name: http, port: 80, protocol: HTTP}]}";
-        let service = "kind: Service\nmetadata: {namespace: edge, name: flotilla-web}\nspec: {ipFamilies: [IPv6]}";
+        let service =
+            "kind: Service\nmetadata: {namespace: edge, name: flotilla-web}\nspec: {ipFamilies: [IPv6]}";
         for (manifests, listens_on_ipv6) in [(&[gateway][..], false), (&[gateway, service], true)] {
             let resolved = example::resolved(manifests);
             let settings = &resolved.gateways[&ObjectKey::new("edge", "web")].settings;
