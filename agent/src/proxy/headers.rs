@@ -9,8 +9,9 @@ use http::{
 /// Names the leg of a request; NGINX sets it.
 pub const LEG: HeaderName = HeaderName::from_static("x-flotilla-leg");
 
-/// Most headers of a request or a response in HTTP/1.1; NGINX itself takes 1,000 of clients.
-pub const MOST: usize = 1_024;
+/// Most headers of a request or a response in HTTP/1.1. Room for as many is made ready for every head, so that each more
+/// costs each request.
+pub const MOST: usize = 256;
 
 /// What a gateway says to a picker and a picker to a gateway, whatever follows.
 const DESTINATION: &str = "x-gateway-destination-endpoint";

@@ -24,20 +24,20 @@ fn response(headers: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_thousand_headers_pass_both_ways() {
+async fn many_headers_pass_both_ways() {
     let (_setting, mut client, endpoint) = one_endpoint(Leg::default()).await;
-    client.send(request(&headers(1_000))).await;
+    client.send(request(&headers(200))).await;
     let (mut connection, head) = endpoint.request().await;
-    assert_eq!(head.header("x-h0999"), Some("value"));
-    connection.send(response(&headers(1_000))).await;
-    assert_eq!(client.head().await.header("x-h0999"), Some("value"));
+    assert_eq!(head.header("x-h0199"), Some("value"));
+    connection.send(response(&headers(200))).await;
+    assert_eq!(client.head().await.header("x-h0199"), Some("value"));
 }
 
 #[tokio::test]
 async fn requests_with_more_or_longer_headers_are_refused_with_431() {
     let (setting, _client, _endpoint) = one_endpoint(Leg::default()).await;
     let long = format!("x-long: {}\r\n", "x".repeat(200_000));
-    for headers in [headers(1_100), long] {
+    for headers in [headers(300), long] {
         let mut client = setting.client().await;
         // It need not be read to its end.
         client.can_send(request(&headers).as_bytes()).await;
@@ -48,7 +48,7 @@ async fn requests_with_more_or_longer_headers_are_refused_with_431() {
 #[tokio::test]
 async fn responses_with_more_or_longer_headers_are_502_and_no_reason_for_another_try() {
     let long = format!("x-long: {}\r\n", "x".repeat(200_000));
-    for headers in [headers(1_100), long, "no header\r\n".to_owned()] {
+    for headers in [headers(300), long, "no header\r\n".to_owned()] {
         let first = Endpoint::listen().await;
         let second = Endpoint::listen().await;
         let all = [first.address, second.address];
