@@ -83,6 +83,9 @@ fn picker(
     }
 }
 
+/// Arguments by which pickers of both implementations elect a leader.
+const ELECTION: [&str; 2] = ["--ha-enable-leader-election", "--ha-enable-leader-election=true"];
+
 fn problems(key: &ObjectKey, spec: &EndpointPickerSpec) -> Vec<String> {
     let policy = image_pull_policy_problem("spec.imagePullPolicy", spec.image_pull_policy.as_ref());
     let mut problems: Vec<String> = policy
@@ -102,6 +105,14 @@ fn problems(key: &ObjectKey, spec: &EndpointPickerSpec) -> Vec<String> {
             ));
         }
         _ => {}
+    }
+    let mut arguments = spec.extra_args.iter().flatten();
+    if arguments.any(|argument| ELECTION.contains(&argument.as_str())) {
+        problems.push(format!(
+            "spec.extraArgs has {}: pickers need no leader, as gateways agree on the one to ask, and they may not write \
+             the Lease that they would elect one by; leave it out",
+            ELECTION[0]
+        ));
     }
     let configuration = spec.configuration.as_ref();
     if configuration.is_some_and(|configuration| !configuration.is_object()) {
@@ -190,5 +201,13 @@ mod tests {
         assert!(!stays_as_it_is(
             &picker.replace("LlmD", "LlmD, image: 'ghcr.io/x/router:v1'")
         ));
+    }
+
+    #[test]
+    fn pickers_that_would_elect_a_leader_stay_as_they_are() {
+        let picker = PICKER.replace("spec: {}", "spec: {extraArgs: [--ha-enable-leader-election]}");
+        assert!(resolved(&picker, &[POOL]).problems[0].starts_with("spec.extraArgs has --ha-enable"));
+        assert!(stays_as_it_is(&picker));
+        assert!(!stays_as_it_is(&picker.replace("election", "election=false")));
     }
 }

@@ -126,6 +126,9 @@ impl Maker<'_> {
             "--enable-pprof=false".to_owned(),
             "--cert-path=/etc/picker-certificate".to_owned(),
             "--enable-cert-reload=true".to_owned(),
+            // At its default of 2 it logs three lines of each request.
+            "--v=1".to_owned(),
+            "--zap-encoder=json".to_owned(),
         ];
         args.into_iter()
             .chain(self.infra.spec.extra_args.iter().flatten().cloned())
