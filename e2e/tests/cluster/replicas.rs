@@ -38,3 +38,19 @@ async fn another_operator_leads_when_the_leader_is_gone() -> Result<()> {
     })
     .await
 }
+/// As where whatever applied the chart has left the Lease out.
+#[tokio::test]
+async fn a_lease_that_is_not_there_is_made() -> Result<()> {
+    alone("lease", async |setting: &Setting| {
+        let leases = setting.namespace_of(Kind::new("coordination.k8s.io/v1", "Lease"), NAMESPACE);
+        leases.delete("flotilla").await?;
+        leases
+            .until("flotilla", "somebody holds it", |lease| {
+                lease["spec"]["holderIdentity"].is_string()
+            })
+            .await?;
+        setting.gateway("edge").await?;
+        setting.operators_settled().await
+    })
+    .await
+}
