@@ -81,7 +81,8 @@ impl Candidate {
         }
     }
 
-    /// Holds the Lease whenever nobody else does, and gives it back when told to stop.
+    /// Holds the Lease whenever nobody else does, and gives it back when told to stop. One that is not there is made, but
+    /// only at the beginning: that it was deleted is an error.
     async fn hold(
         &self,
         leads: &watch::Sender<bool>,
@@ -94,15 +95,12 @@ impl Candidate {
             .with_grace(GRACE)
             .build()
             .await?;
-        let (mut holds, held) = manager.watch().await;
-        while let Some(Ok(())) = stop.run_until_cancelled(holds.changed()).await {
-            let holds = *holds.borrow_and_update();
+        while let Some(holds) = stop.run_until_cancelled(manager.changed()).await {
+            let holds = holds?;
             tracing::info!(lease = %self.lease, identity = self.identity, leads = holds, "leadership");
             leads.send_replace(holds);
         }
-        // Nobody listens any more: that is what gives the Lease back.
-        drop(holds);
-        held.await.map_or(Ok(()), |given_back| given_back.map(drop))
+        manager.release().await
     }
 
     /// Says where the holder of the Lease listens, for ever.
