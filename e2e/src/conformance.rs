@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use self::suite::{Picker, Suite};
+pub use self::suite::{Picker, Suite};
 use crate::{cluster::Cluster, command::run, go::Go, image::Image, workspace};
 
 /// The Go module that pins the suite of the Gateway API.
@@ -62,12 +62,12 @@ pub struct Options {
 }
 
 impl Options {
-    /// All tests of a profile, with the class that the chart makes.
-    pub fn profile(name: &str) -> Self {
+    /// All tests of a suite, with the class that the chart makes.
+    pub fn all(suite: Suite, picker: Picker) -> Self {
         Self {
-            suite: Suite::Gateway,
-            picker: Picker::Light,
-            profiles: vec![name.to_owned()],
+            suite,
+            picker,
+            profiles: Vec::new(),
             run_test: None,
             gateway_class: "flotilla".to_owned(),
             flags: Vec::new(),

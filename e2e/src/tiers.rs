@@ -18,7 +18,8 @@ use serde::Deserialize;
 
 use crate::{
     cluster::Cluster,
-    conformance, image,
+    conformance::{self, Picker, Suite},
+    image,
     nginx::{self, Origin},
     workspace,
 };
@@ -42,9 +43,6 @@ const DOCUMENTATION: [&str; 5] = [
     "--document-private-items",
     "--quiet",
 ];
-
-/// The profile of the conformance suite that every change has to keep.
-const PROFILE: &str = "GATEWAY-HTTP";
 
 /// What a tier does when its turn comes.
 type Work<'a> = Box<dyn FnOnce() -> Result<Counts> + 'a>;
@@ -138,11 +136,11 @@ fn in_cluster() -> Vec<(&'static str, Work<'static>)> {
         ),
         (
             "cluster conformance",
-            Box::new(|| {
-                let passes = conformance::passes(&conformance::Options::profile(PROFILE))?;
-                ensure!(passes, "the suite failed with {PROFILE}");
-                Ok(Counts::one_passed())
-            }),
+            Box::new(|| conforms(Suite::Gateway, Picker::Light)),
+        ),
+        (
+            "cluster inference",
+            Box::new(|| conforms(Suite::Inference, Picker::Operator)),
         ),
     ];
     if !was_up {
@@ -152,6 +150,13 @@ fn in_cluster() -> Vec<(&'static str, Work<'static>)> {
         ));
     }
     works
+}
+
+/// A suite of upstream's that every change has to pass.
+fn conforms(suite: Suite, picker: Picker) -> Result<Counts> {
+    let passes = conformance::passes(&conformance::Options::all(suite, picker))?;
+    ensure!(passes, "upstream's suite failed");
+    Ok(Counts::one_passed())
 }
 
 /// What a tier did.

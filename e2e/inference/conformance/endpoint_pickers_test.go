@@ -37,20 +37,20 @@ func (c endpointPickers) Update(ctx context.Context, object client.Object, optio
 	}
 	_, isOurs := service.Spec.Selector["flotilla.dev/endpoint-picker"]
 	if !isOurs {
-		// An implementation that has no default image.
-		if err := c.implement(ctx, picker, "LlmD", "False"); err != nil {
+		// The operator gives pickers no right to elect a leader.
+		if err := c.argue(ctx, picker, []string{"--ha-enable-leader-election"}, "False"); err != nil {
 			return err
 		}
 	}
 	if err := c.Client.Update(ctx, object, options...); err != nil || !isOurs {
 		return err
 	}
-	return c.implement(ctx, picker, nil, "True")
+	return c.argue(ctx, picker, nil, "True")
 }
 
-// implement sets the implementation, and waits until the operator has accepted it, or has not.
-func (c endpointPickers) implement(ctx context.Context, picker *unstructured.Unstructured, implementation any, accepted string) error {
-	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"implementation": implementation}})
+// argue sets the picker's further arguments, and waits until the operator has accepted them, or has not.
+func (c endpointPickers) argue(ctx context.Context, picker *unstructured.Unstructured, arguments []string, accepted string) error {
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"extraArgs": arguments}})
 	if err != nil {
 		return err
 	}

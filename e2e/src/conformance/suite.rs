@@ -49,7 +49,7 @@ roleRef: { kind: ClusterRole, apiGroup: rbac.authorization.k8s.io, name: flotill
 
 /// Which of upstream's suites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Suite {
+pub enum Suite {
     /// The Gateway API's.
     Gateway,
     /// The inference extension's.
@@ -58,7 +58,7 @@ pub(super) enum Suite {
 
 /// Who chooses endpoints in the inference extension's suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Picker {
+pub enum Picker {
     /// The small one that the suite's manifests name.
     Light,
     /// The full one, in the small one's place.
