@@ -38,10 +38,7 @@ async fn the_first_configuration_is_served_with_its_endpoints() {
 #[tokio::test]
 async fn a_newer_configuration_takes_one_reload_and_no_request_fails() {
     let Some(nginx) = nginx() else { return };
-    let (mut operator, agent) = Agent::start(&nginx);
-    let (address, shop) = (free_address(), Backend::start("shop").await);
-    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
-    operator.served("1a").await;
+    let (mut operator, agent, address, shop) = Agent::of_shop(&nginx, &[]).await;
 
     let load = Load::start(address);
     for (reloads, version) in (1..).zip(["2a", "3a", "4a"]) {
@@ -134,10 +131,7 @@ async fn only_what_starts_nginx_or_was_refused_before_is_tested_apart() {
 #[tokio::test]
 async fn a_busy_port_is_reported_and_taken_once_it_is_free() {
     let Some(nginx) = nginx() else { return };
-    let (mut operator, agent) = Agent::start(&nginx);
-    let (address, shop) = (free_address(), Backend::start("shop").await);
-    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
-    operator.served("1a").await;
+    let (mut operator, agent, address, shop) = Agent::of_shop(&nginx, &[]).await;
 
     let busy = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let taken = busy.local_addr().unwrap();

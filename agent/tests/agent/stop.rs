@@ -8,9 +8,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::setting::{
-    Agent, Backend, config, data, eventually, free_address, get, get_stream, nginx, script,
-};
+use crate::setting::{Agent, config, data, eventually, free_address, get, get_stream, nginx, script};
 
 /// A response of a backend called `shop` of which the first half has come.
 struct Half {
@@ -37,10 +35,7 @@ impl Half {
 #[tokio::test]
 async fn a_slow_response_is_finished_before_the_end() {
     let Some(nginx) = nginx() else { return };
-    let (mut operator, mut agent) = Agent::start(&nginx);
-    let (address, shop) = (free_address(), Backend::start("shop").await);
-    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
-    operator.served("1a").await;
+    let (mut operator, mut agent, address, shop) = Agent::of_shop(&nginx, &[]).await;
 
     let half = Half::of(address).await;
     agent.signal(Signal::TERM);
@@ -55,10 +50,7 @@ async fn a_slow_response_is_finished_before_the_end() {
 #[tokio::test]
 async fn neither_another_signal_nor_another_configuration_disturbs_the_end() {
     let Some(nginx) = nginx() else { return };
-    let (mut operator, mut agent) = Agent::start(&nginx);
-    let (address, shop) = (free_address(), Backend::start("shop").await);
-    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
-    operator.served("1a").await;
+    let (mut operator, mut agent, address, shop) = Agent::of_shop(&nginx, &[]).await;
 
     let half = Half::of(address).await;
     agent.signal(Signal::TERM);
@@ -78,10 +70,7 @@ async fn neither_another_signal_nor_another_configuration_disturbs_the_end() {
 #[tokio::test]
 async fn a_reload_in_progress_neither_cuts_responses_nor_puts_off_the_end() {
     let Some(nginx) = nginx() else { return };
-    let (mut operator, mut agent) = Agent::start(&nginx);
-    let (address, shop) = (free_address(), Backend::start("shop").await);
-    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
-    operator.served("1a").await;
+    let (operator, mut agent, address, shop) = Agent::of_shop(&nginx, &[]).await;
 
     let half = Half::of(address).await;
     // NGINX tries for seconds to listen where somebody else does.
@@ -122,10 +111,7 @@ async fn an_nginx_that_has_only_begun_to_start_is_ended_too() {
 #[tokio::test]
 async fn requests_are_served_until_load_balancers_have_noticed() {
     let Some(nginx) = nginx() else { return };
-    let (mut operator, mut agent) = Agent::start_with(&nginx, &["--drain-delay", "500ms"]);
-    let (address, shop) = (free_address(), Backend::start("shop").await);
-    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
-    operator.served("1a").await;
+    let (mut operator, mut agent, address, _shop) = Agent::of_shop(&nginx, &["--drain-delay", "500ms"]).await;
     agent.signal(Signal::TERM);
     operator.report("not ready", |report| !report.ready).await;
     assert_eq!(get(address, "/").await.unwrap().0, 200);
@@ -135,10 +121,7 @@ async fn requests_are_served_until_load_balancers_have_noticed() {
 #[tokio::test]
 async fn a_response_that_takes_too_long_is_cut() {
     let Some(nginx) = nginx() else { return };
-    let (mut operator, mut agent) = Agent::start_with(&nginx, &["--drain-timeout", "100ms"]);
-    let (address, shop) = (free_address(), Backend::start("shop").await);
-    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
-    operator.served("1a").await;
+    let (_operator, mut agent, address, _shop) = Agent::of_shop(&nginx, &["--drain-timeout", "100ms"]).await;
     let mut stream = get_stream(address, "/slow").await.unwrap();
     let mut response = Vec::new();
     assert!(stream.read_buf(&mut response).await.unwrap() > 0);

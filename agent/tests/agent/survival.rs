@@ -9,10 +9,7 @@ use crate::setting::{Agent, Backend, Load, config, data, eventually, free_addres
 #[tokio::test]
 async fn a_killed_supervisor_is_replaced_and_adopts_the_running_nginx() {
     let Some(nginx) = nginx() else { return };
-    let (mut operator, agent) = Agent::start(&nginx);
-    let (address, shop) = (free_address(), Backend::start("shop").await);
-    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
-    operator.served("1a").await;
+    let (mut operator, agent, address, shop) = Agent::of_shop(&nginx, &[]).await;
     operator.want(config("2a", address, ""), data("d1", &[shop.address]));
     operator.served("2a").await;
     let (supervisor, master) = (agent.supervisor().unwrap(), agent.master().unwrap());
@@ -58,10 +55,7 @@ async fn endpoints_still_change_after_the_supervisor_was_killed() {
 #[tokio::test]
 async fn a_killed_init_takes_the_supervisor_along_and_the_next_adopts_nginx() {
     let Some(nginx) = nginx() else { return };
-    let (mut operator, mut agent) = Agent::start(&nginx);
-    let (address, shop) = (free_address(), Backend::start("shop").await);
-    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
-    operator.served("1a").await;
+    let (mut operator, mut agent, address, shop) = Agent::of_shop(&nginx, &[]).await;
     let master = agent.master().unwrap();
 
     agent.signal(Signal::KILL);
@@ -77,10 +71,7 @@ async fn a_killed_init_takes_the_supervisor_along_and_the_next_adopts_nginx() {
 #[tokio::test]
 async fn a_killed_master_is_replaced() {
     let Some(nginx) = nginx() else { return };
-    let (mut operator, agent) = Agent::start(&nginx);
-    let (address, shop) = (free_address(), Backend::start("shop").await);
-    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
-    operator.served("1a").await;
+    let (mut operator, agent, address, _shop) = Agent::of_shop(&nginx, &[]).await;
     let (master, workers) = (agent.master().unwrap(), agent.workers());
 
     kill_process(master, Signal::KILL).unwrap();
@@ -108,10 +99,7 @@ async fn a_killed_master_is_replaced() {
 #[tokio::test]
 async fn a_killed_worker_is_replaced_by_nginx_itself() {
     let Some(nginx) = nginx() else { return };
-    let (mut operator, agent) = Agent::start(&nginx);
-    let (address, shop) = (free_address(), Backend::start("shop").await);
-    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
-    operator.served("1a").await;
+    let (_operator, agent, address, _shop) = Agent::of_shop(&nginx, &[]).await;
     let worker = agent.workers()[0];
     kill_process(worker, Signal::KILL).unwrap();
     eventually("another worker", async || {
@@ -199,10 +187,7 @@ async fn workers_that_nginx_could_not_start_are_started_by_a_reload() {
 async fn nothing_changes_while_there_is_no_operator() {
     let Some(nginx) = nginx() else { return };
     let admin = free_address();
-    let (mut operator, agent) = Agent::start_with(&nginx, &["--admin", &admin.to_string()]);
-    let (address, shop) = (free_address(), Backend::start("shop").await);
-    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
-    operator.served("1a").await;
+    let (operator, agent, address, _shop) = Agent::of_shop(&nginx, &["--admin", &admin.to_string()]).await;
     let (supervisor, workers) = (agent.supervisor().unwrap(), agent.workers());
 
     drop(operator);
@@ -223,10 +208,8 @@ async fn nothing_changes_while_there_is_no_operator() {
 #[tokio::test]
 async fn a_restart_without_operator_serves_last_good() {
     let Some(nginx) = nginx() else { return };
-    let (mut operator, mut agent) = Agent::start_with(&nginx, &["--drain-timeout", "500ms"]);
-    let (address, shop) = (free_address(), Backend::start("shop").await);
-    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
-    operator.served("1a").await;
+    let (mut operator, mut agent, address, shop) =
+        Agent::of_shop(&nginx, &["--drain-timeout", "500ms"]).await;
     operator.want(
         config("bad", address, "nonsense on;"),
         data("d1", &[shop.address]),
@@ -248,10 +231,7 @@ async fn a_restart_without_operator_serves_last_good() {
 #[tokio::test]
 async fn a_restart_starts_from_what_served_and_not_from_what_was_about_to() {
     let Some(nginx) = nginx() else { return };
-    let (mut operator, mut agent) = Agent::start_with(&nginx, &["--drain-timeout", "500ms"]);
-    let (address, shop) = (free_address(), Backend::start("shop").await);
-    operator.want(config("1a", address, ""), data("d1", &[shop.address]));
-    operator.served("1a").await;
+    let (operator, mut agent, address, _shop) = Agent::of_shop(&nginx, &["--drain-timeout", "500ms"]).await;
     drop(operator);
     agent.signal(Signal::TERM);
     assert!(agent.wait().success());

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{DEADLINE, Operator};
+use super::{Backend, DEADLINE, Operator, config, data, free_address};
 
 /// An agent in a folder of its own, which goes away with it.
 pub struct Agent {
@@ -41,6 +42,15 @@ impl Agent {
                 init,
             },
         )
+    }
+
+    /// The same, once it serves a backend called `shop` at an address: configuration `1a` with data `d1`.
+    pub async fn of_shop(nginx: &Path, arguments: &[&str]) -> (Operator, Self, SocketAddr, Backend) {
+        let (mut operator, agent) = Self::start_with(nginx, arguments);
+        let (address, shop) = (free_address(), Backend::start("shop").await);
+        operator.want(config("1a", address, ""), data("d1", &[shop.address]));
+        operator.served("1a").await;
+        (operator, agent, address, shop)
     }
 
     /// Starts again after [`Self::wait`].
