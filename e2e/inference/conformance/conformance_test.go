@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"sigs.k8s.io/gateway-api-inference-extension/conformance"
+	"sigs.k8s.io/gateway-api-inference-extension/conformance/tests"
 )
 
 var baseManifests = flag.String("base-manifests", "", "file with manifests in place of the suite's base, whose pickers are EndpointPickers")
@@ -19,7 +20,7 @@ func TestConformance(t *testing.T) {
 		folder, name := filepath.Split(*baseManifests)
 		options.ManifestFS = append([]fs.FS{os.DirFS(folder)}, options.ManifestFS...)
 		options.BaseManifests = name
-		options.Client = endpointPickers{options.Client}
+		takeAwayWithConsent(tests.ConformanceTests)
 	}
 	conformance.RunConformanceWithOptions(t, options)
 }

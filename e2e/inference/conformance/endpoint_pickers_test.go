@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/gateway-api/conformance/utils/suite"
 )
 
 // patience is how long the operator may take to look at an EndpointPicker.
@@ -21,6 +23,17 @@ const patience = time.Minute
 // alone what an EndpointPicker has that makes no sense, so that is what the EndpointPicker is told to be meanwhile.
 type endpointPickers struct {
 	client.Client
+}
+
+// takeAwayWithConsent has tests use such a client: the suite makes a client for each of them when it begins.
+func takeAwayWithConsent(all []suite.ConformanceTest) {
+	for i := range all {
+		test := all[i].Test
+		all[i].Test = func(t *testing.T, s *suite.ConformanceTestSuite) {
+			s.Client = endpointPickers{s.Client}
+			test(t, s)
+		}
+	}
 }
 
 // Update leaves the Service of an EndpointPicker as it is told, until it has the selector of the operator again.
