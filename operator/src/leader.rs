@@ -2,16 +2,25 @@
 
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
+use axum::{
+    BoxError,
+    http::{Request, Response},
+};
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, Client,
+    client::Body,
     runtime::{WatchStreamExt as _, watcher::watch_object},
 };
 use kube_lease_manager::{LeaseManagerBuilder, LeaseManagerError};
 use operator_core::object::ObjectKey;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
+use tower::service_fn;
 
 use crate::parts::Parts;
 
@@ -19,7 +28,13 @@ use crate::parts::Parts;
 const DURATION: u64 = 8;
 
 /// How long before its end it is renewed, in seconds.
-const GRACE: u64 = 3;
+const GRACE: u64 = 5;
+
+/// How long a call of the API server about it may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+// A renewal is two calls. One that fails must have failed before another replica may take the Lease.
+const _: () = assert!(2 * PATIENCE.as_secs() < GRACE);
 
 /// How long to wait before a campaign that failed is begun again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -73,11 +88,12 @@ impl Candidate {
     /// Runs for the Lease until told to stop.
     async fn run(self, leads: watch::Sender<bool>, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            if let Err(error) = self.hold(&leads, &stop).await {
+            let held = self.hold(&leads, &stop).await;
+            leads.send_replace(false);
+            if let Err(error) = held {
                 tracing::warn!(lease = %self.lease, %error, "cannot run for the Lease, trying again");
                 stop.run_until_cancelled(sleep(AGAIN)).await;
             }
-            leads.send_replace(false);
         }
     }
 
@@ -88,7 +104,7 @@ impl Candidate {
         leads: &watch::Sender<bool>,
         stop: &CancellationToken,
     ) -> Result<(), LeaseManagerError> {
-        let manager = LeaseManagerBuilder::new(self.client.clone(), &self.lease.name)
+        let manager = LeaseManagerBuilder::new(impatient(&self.client), &self.lease.name)
             .with_namespace(&self.lease.namespace)
             .with_identity(&self.identity)
             .with_duration(DURATION)
@@ -121,6 +137,22 @@ impl Candidate {
     }
 }
 
+/// A client whose calls fail if their answers have not come whole in time.
+fn impatient(client: &Client) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let client = client.clone();
+    let service = service_fn(move |request: Request<Body>| {
+        let client = client.clone();
+        let call = async move {
+            let (head, body) = client.send(request).await?.into_parts();
+            let body = Body::from(body.collect_bytes().await?);
+            Ok::<_, BoxError>(Response::from_parts(head, body))
+        };
+        async { timeout(PATIENCE, call).await? }
+    });
+    Client::new(service, namespace)
+}
+
 /// How a replica calls itself in the Lease.
 fn identity(name: &str, address: Option<SocketAddr>) -> String {
     address.map_or_else(|| name.to_owned(), |address| format!("{name}_{address}"))
@@ -143,7 +175,95 @@ fn address(identity: &str) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::{future::pending, sync::Arc};
+
+    use axum::{body, http::Method};
+    use futures::stream;
+    use parking_lot::Mutex;
+    use serde_json::{Value, json};
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::mock;
+
+    /// An API server with a Lease, on which some calls hang.
+    struct ApiServer {
+        lease: Arc<Mutex<Value>>,
+        /// When the Lease was written last.
+        written: watch::Receiver<Instant>,
+        /// Which calls hang.
+        hanging: watch::Sender<Option<Method>>,
+        client: Client,
+    }
+
+    impl ApiServer {
+        fn new() -> Self {
+            let lease = Arc::new(Mutex::new(json!({"metadata": {"name": "flotilla"}, "spec": {}})));
+            let (writes, written) = watch::channel(Instant::now());
+            let stored = lease.clone();
+            let prompt = mock::client(move |asked| {
+                let mut lease = stored.lock();
+                if let (Method::PATCH, Value::Object(changes)) = (asked.method, &asked.body["spec"]) {
+                    for (field, value) in changes {
+                        lease["spec"][field] = value.clone();
+                    }
+                    writes.send_replace(Instant::now());
+                }
+                Some((200, lease.clone()))
+            });
+            let (hanging, hangs) = watch::channel(None);
+            let service = service_fn(move |request: Request<Body>| {
+                let (prompt, hangs) = (prompt.clone(), hangs.borrow().as_ref() == Some(request.method()));
+                async move {
+                    match *request.method() {
+                        Method::PATCH if hangs => pending().await,
+                        // It begins to answer.
+                        _ if hangs => {
+                            let never = stream::pending::<Result<Vec<u8>, BoxError>>();
+                            Ok(Response::new(body::Body::from_stream(never)))
+                        }
+                        _ => prompt
+                            .send(request)
+                            .await
+                            .map(|answer| answer.map(body::Body::new)),
+                    }
+                }
+            });
+            Self {
+                lease,
+                written,
+                hanging,
+                client: Client::new(service, "default"),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_whose_renewal_hangs_stops_before_its_lease_ends_and_leads_again_later() {
+        let mut api_server = ApiServer::new();
+        let candidate = Candidate {
+            client: api_server.client.clone(),
+            lease: ObjectKey::new("flotilla-system", "flotilla"),
+            identity: "flotilla-7".to_owned(),
+        };
+        let (leads, mut is_leading) = watch::channel(false);
+        let stop = CancellationToken::new();
+        let campaign = tokio::spawn(candidate.run(leads, stop.clone()));
+        for hanging in [Method::PATCH, Method::GET] {
+            is_leading.wait_for(|leads| *leads).await.unwrap();
+            api_server.written.mark_unchanged();
+            api_server.written.changed().await.unwrap();
+            api_server.hanging.send_replace(Some(hanging.clone()));
+            let until = *api_server.written.borrow() + Duration::from_secs(DURATION);
+            let stops = tokio::time::timeout_at(until, is_leading.wait_for(|leads| !leads)).await;
+            assert!(stops.is_ok(), "still leads although {hanging} hangs");
+            api_server.hanging.send_replace(None);
+        }
+        is_leading.wait_for(|leads| *leads).await.unwrap();
+        stop.cancel();
+        campaign.await.unwrap();
+        assert_eq!(api_server.lease.lock()["spec"]["holderIdentity"], Value::Null);
+    }
 
     #[test]
     fn an_identity_says_where_the_replica_listens() {
