@@ -9,8 +9,8 @@ use std::{
     fmt,
     num::NonZeroU32,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -27,6 +27,9 @@ use crate::client::{Answer, Connection, Request, Target};
 /// How many descriptions of failures a report keeps.
 const EXAMPLES: usize = 5;
 
+/// How long after its end a load may send what was due before.
+const LATENESS: Duration = Duration::from_secs(30);
+
 /// A load to be put on a target.
 #[derive(Clone, Debug)]
 pub struct Load {
@@ -42,7 +45,7 @@ pub struct Load {
 #[derive(Debug)]
 pub struct Running {
     started: Instant,
-    stop: Arc<AtomicBool>,
+    end: Arc<OnceLock<Instant>>,
     workers: JoinSet<Report>,
 }
 
@@ -108,13 +111,13 @@ impl Load {
 
     /// Starts the load.
     pub fn start(self) -> Running {
-        let stop = Arc::new(AtomicBool::new(false));
+        let end = Arc::<OnceLock<Instant>>::default();
         let started = Instant::now();
         let schedule = Arc::new(Schedule {
             start: started,
             rate: self.rate,
             taken: AtomicU32::new(0),
-            stop: Arc::clone(&stop),
+            end: Arc::clone(&end),
         });
         let mut workers = JoinSet::new();
         for _ in 0..self.connections {
@@ -122,7 +125,7 @@ impl Load {
         }
         Running {
             started,
-            stop,
+            end,
             workers,
         }
     }
@@ -141,9 +144,9 @@ impl Running {
         self.started
     }
 
-    /// Ends the load when the requests under way have their answers.
+    /// Ends the load when the requests that are due by now have their answers, however late they are sent.
     pub async fn stop(self) -> Report {
-        self.stop.store(true, Ordering::Relaxed);
+        self.end.get_or_init(Instant::now);
         self.workers
             .join_all()
             .await
@@ -246,7 +249,8 @@ struct Schedule {
     start: Instant,
     rate: Option<NonZeroU32>,
     taken: AtomicU32,
-    stop: Arc<AtomicBool>,
+    /// From when on nothing is due, once that is known.
+    end: Arc<OnceLock<Instant>>,
 }
 
 /// The request found nobody to take it.
@@ -271,7 +275,8 @@ impl Schedule {
             }
             None => Instant::now(),
         };
-        (!self.stop.load(Ordering::Relaxed)).then_some(due)
+        let is_over = |end: &Instant| due >= *end || end.elapsed() > LATENESS;
+        (!self.end.get().is_some_and(is_over)).then_some(due)
     }
 }
 
@@ -328,13 +333,26 @@ mod tests {
     async fn every_request_is_counted_once() {
         let echo = Echo::start("a", ANYWHERE).await.unwrap();
         let load = Load::new(Target::http(echo.address()), Request::get("/")).rate(500);
-        for load in [load.clone(), load.clone().without_keep_alive(), load.unpaced()] {
+        for (load, least) in [
+            (load.clone(), 150),
+            (load.clone().without_keep_alive(), 150),
+            (load.unpaced(), 1),
+        ] {
             let before = echo.seen().len();
             let report = load.run(Duration::from_millis(300)).await;
             assert_eq!(report.failed(), 0, "{report}");
             assert_eq!(report.total(), (echo.seen().len() - before) as u64);
-            assert!(report.total() > 75, "{report}");
+            assert!(report.total() >= least, "{report}");
         }
+    }
+
+    #[tokio::test]
+    async fn requests_that_were_due_in_time_are_sent_though_it_is_late() {
+        let echo = Echo::start("a", ANYWHERE).await.unwrap();
+        let load = Load::new(Target::http(echo.address()), Request::get("/?delay=20ms"));
+        let report = load.connections(1).run(Duration::from_millis(200)).await;
+        assert_eq!(report.failed(), 0, "{report}");
+        assert!(report.total() >= 20, "{report}");
     }
 
     #[tokio::test]
