@@ -12,7 +12,7 @@ use std::{
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
 
 /// How long killed processes may take to go.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often they are looked at meanwhile.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -231,23 +231,26 @@ mod tests {
     };
 
     use super::*;
+    use crate::standalone::eventually;
 
-    #[test]
-    fn descendants_are_found_and_ended() {
-        let mut shell = Command::new("sh");
-        shell
-            .args(["-c", "sleep 100 & echo; wait"])
-            .stdout(Stdio::piped());
-        let mut child = shell.spawn().unwrap();
-        // The shell's line says that it has started its own child.
-        let mut line = [0];
-        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
-        let family = Process::of(&child).with_descendants();
-        let commands: Vec<String> = family.iter().map(Process::command_line).collect();
-        assert!(
-            commands.iter().any(|command| command == "sleep 100"),
-            "{commands:?}"
-        );
+    #[tokio::test]
+    async fn descendants_are_found_and_ended() {
+        let mut child = Command::new("sh")
+            .args(["-c", "sleep 100 & wait"])
+            .spawn()
+            .unwrap();
+        // The shell's own child is a shell until it is what it was started for.
+        let family = eventually(async || {
+            let family = Process::of(&child).with_descendants();
+            let commands: Vec<String> = family.iter().map(Process::command_line).collect();
+            anyhow::ensure!(
+                commands.iter().any(|command| command == "sleep 100"),
+                "{commands:?}"
+            );
+            Ok(family)
+        })
+        .await
+        .unwrap();
         assert!(family[0].resident() > family[0].anonymous() && family[0].anonymous() > 0);
         end(&family);
         assert!(!family[0].lives());
@@ -258,7 +261,9 @@ mod tests {
     fn sockets_are_counted_and_other_files_are_not() {
         let mut cat = Command::new("cat");
         let (ours, its) = UnixStream::pair().unwrap();
-        cat.stdin(OwnedFd::from(its)).stdout(Stdio::null());
+        cat.stdin(OwnedFd::from(its))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut child = cat.spawn().unwrap();
         drop(cat);
         let process = Process::of(&child);
