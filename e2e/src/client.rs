@@ -27,7 +27,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use crate::{certificates::Certificate, echo::Seen};
 
 /// How long an answer may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where requests go, and how.
 #[derive(Clone, Debug)]

@@ -39,7 +39,7 @@ use crate::{command::output, go::Go};
 const GPUS: &str = r#"{"status":{"capacity":{"nvidia.com/gpu":"8"},"allocatable":{"nvidia.com/gpu":"8"}}}"#;
 
 /// How long any one step of the start may take.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How often it is looked whether a step has come to its end.
 const GLANCE: Duration = Duration::from_millis(100);

@@ -26,8 +26,8 @@ use crate::{
     workspace::{Binaries, Profile},
 };
 
-/// How long anything the rig waits for may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything the rig waits for may take; on a busy machine a process may get no processor for seconds.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often the rig looks again at what it waits for.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -314,13 +314,21 @@ impl Drop for Standalone {
 }
 
 /// Tries until it works, and fails with the last failure when that takes too long.
-pub async fn eventually<T>(mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
-    let deadline = Instant::now() + PATIENCE;
+pub async fn eventually<T>(attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    eventually_within(PATIENCE, attempt).await
+}
+
+/// The same with another patience.
+pub async fn eventually_within<T>(
+    patience: Duration,
+    mut attempt: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
+    let deadline = Instant::now() + patience;
     loop {
         match attempt().await {
             Ok(value) => return Ok(value),
             Err(error) if Instant::now() > deadline => {
-                return Err(error.context(format!("not within {PATIENCE:?}")));
+                return Err(error.context(format!("not within {patience:?}")));
             }
             Err(_) => sleep(GLANCE).await,
         }

@@ -44,7 +44,7 @@ impl Cluster {
         let archive = workspace::target().join("images/operator.tar");
         let digest = digest(&archive).context("make the images first: cargo xtask image")?;
         let mut command = self.command("helm");
-        command.args(["upgrade", RELEASE, "--install", "--wait", "--timeout=2m"]);
+        command.args(["upgrade", RELEASE, "--install", "--wait", "--timeout=5m"]);
         command.args(["--namespace", namespace, "--create-namespace"]);
         command.args(["--set", &format!("image.tag={TAG},gatewayImage.tag={TAG}")]);
         command.args(["--set-string", &format!("podAnnotations.image={digest}")]);
@@ -85,7 +85,7 @@ impl Cluster {
             "--for=delete",
             "pods",
             &pods,
-            "--timeout=2m",
+            "--timeout=5m",
             "--namespace",
             namespace,
         ])?;

@@ -21,7 +21,7 @@ use crate::client::{Request, Target};
 const PERIOD: Duration = Duration::from_millis(50);
 
 /// How long an endpoint may take to say them.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A running picker; it stops when this value is dropped.
 #[derive(Debug)]
