@@ -29,6 +29,8 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context as TaskContext, Poll},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -59,7 +61,10 @@ pub use self::{
 /// bytes, before h2 breaks the connection off, and a picker that shares two processors with all of a test gets behind.
 const WINDOW: u32 = (1 << 31) - 1;
 
-/// A running picker; it stops when this value is dropped, and breaks off every exchange.
+/// How long scripts may take to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running picker; when this value is dropped it has stopped, and every exchange is broken off.
 pub struct Picker {
     address: SocketAddr,
     script: Arc<Mutex<Arc<Script>>>,
@@ -182,9 +187,12 @@ impl fmt::Debug for Picker {
 
 impl Drop for Picker {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        let Some(runtime) = self.runtime.take() else {
+            return;
+        };
+        // A runtime's end can be waited for everywhere but in another runtime.
+        let end = thread::spawn(|| runtime.shutdown_timeout(PATIENCE));
+        end.join().expect("a runtime ends without a panic");
     }
 }
 
