@@ -26,7 +26,8 @@ pub(super) const NETWORK_POLICY: ObjectKind =
     ObjectKind::new("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies");
 /// Has pods run.
 pub const DEPLOYMENT: ObjectKind = ObjectKind::new("apps", "v1", "Deployment", "deployments");
-pub(super) const DAEMON_SET: ObjectKind = ObjectKind::new("apps", "v1", "DaemonSet", "daemonsets");
+/// Has a pod run on each node.
+pub const DAEMON_SET: ObjectKind = ObjectKind::new("apps", "v1", "DaemonSet", "daemonsets");
 pub(super) const AUTOSCALER: ObjectKind = ObjectKind::new(
     "autoscaling",
     "v2",

@@ -33,7 +33,7 @@ use crate::api::{NginxContainer, NginxNetworkPolicy, NginxPod, NginxService, Ngi
 pub use self::{
     cluster::Cluster,
     compare::{addresses, covers, is_ready, node_ports},
-    kind::{DEPLOYMENT, KINDS, ObjectKind, PICKER_KINDS, SECRET, SERVICE},
+    kind::{DAEMON_SET, DEPLOYMENT, KINDS, ObjectKind, PICKER_KINDS, SECRET, SERVICE},
     manifest::Object,
     objects::{AUDIENCE, GATEWAY_NAME_LABEL, objects, objects_key},
     patch::{container_patch_problems, pod_patch_problems},

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use operator_core::{
-    infra::{Cluster, DEPLOYMENT, GatewayInfra, SERVICE, addresses, node_ports, objects, objects_key},
+    infra::{
+        Cluster, DAEMON_SET, DEPLOYMENT, GatewayInfra, SERVICE, addresses, node_ports, objects, objects_key,
+    },
     object::ObjectKey,
     observed::InfrastructureFailure,
 };
@@ -16,6 +18,7 @@ use super::{
     family::Family,
     obstacle::refusal_of_pods,
     pods::Pods,
+    shortfall::Shortfalls,
 };
 use crate::{controller::Infrastructure, metrics::Metrics, observations::Observations, parts::Parts};
 
@@ -27,6 +30,7 @@ pub struct Gateways {
     observations: Observations,
     metrics: Arc<Metrics>,
     pods: Pods,
+    shortfalls: Shortfalls,
     convergence: Convergence,
 }
 
@@ -48,6 +52,7 @@ impl Gateways {
             observations,
             metrics,
             pods: Pods::follow(parts, &site, &family),
+            shortfalls: Shortfalls::default(),
             convergence: Convergence::new(parts, site, family),
         }
     }
@@ -59,6 +64,7 @@ impl Gateways {
                 changed = wanted.changed() => if changed.is_err() { return },
                 () = self.convergence.due() => {}
                 () = self.pods.changed.notified() => {}
+                () = self.shortfalls.due() => {}
                 Ok(()) = self.authorities.changed() => {}
             }
             let wanted = wanted.borrow_and_update().clone();
@@ -82,19 +88,16 @@ impl Gateways {
     }
 
     /// Notes where gateways can be reached, and what keeps them and their pods from running.
-    fn observe(&self, wanted: &Infrastructure) {
+    fn observe(&mut self, wanted: &Infrastructure) {
         for (gateway, infra) in wanted {
             let service = self.convergence.get(gateway, SERVICE);
-            let deployment = self.convergence.get(gateway, DEPLOYMENT);
             let (addresses, failure) = self.state(gateway, infra, service.as_ref());
             let is_unaddressed =
                 |service: &&Value| addresses.is_empty() && service["spec"]["type"] == "LoadBalancer";
             let unaddressed_service = service.as_ref().filter(is_unaddressed);
             let unaddressed_service = unaddressed_service.map(|_| objects_key(gateway).to_string());
-            let (pods, missing_pods) = (
-                self.pods.of(gateway),
-                deployment.as_ref().and_then(refusal_of_pods),
-            );
+            let pods = self.pods.of(gateway);
+            let missing_pods = self.missing_pods(gateway);
             self.observations.note(gateway, |observed| {
                 observed.addresses = addresses;
                 observed.node_ports = service.as_ref().map(node_ports).unwrap_or_default();
@@ -105,11 +108,21 @@ impl Gateways {
             });
         }
         let gone = self.observations.get().gateways.into_keys();
-        gone.filter(|gateway| !wanted.contains_key(gateway))
-            .for_each(|gateway| self.observations.forget(&gateway));
+        for gateway in gone.filter(|gateway| !wanted.contains_key(gateway)) {
+            self.observations.forget(&gateway);
+            self.shortfalls.note(&gateway, None);
+        }
         self.metrics
             .gateways
             .set(i64::try_from(wanted.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Why the cluster makes no pods that are still missing.
+    fn missing_pods(&mut self, gateway: &ObjectKey) -> Option<String> {
+        let deployment = self.convergence.get(gateway, DEPLOYMENT);
+        let daemon_set = self.convergence.get(gateway, DAEMON_SET);
+        let shortfall = self.shortfalls.note(gateway, daemon_set.as_ref());
+        deployment.as_ref().and_then(refusal_of_pods).or(shortfall)
     }
 
     fn state(

@@ -18,6 +18,7 @@ mod obstacle;
 mod owned;
 mod pickers;
 mod pods;
+mod shortfall;
 
 use kube::Client;
 use tokio::sync::watch;
