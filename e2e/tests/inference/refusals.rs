@@ -1,6 +1,6 @@
 //! Pickers that answer in place of an endpoint.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
@@ -16,11 +16,12 @@ use proto::envoy::service::ext_proc::v3::processing_request::Request as Part;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::Notify,
     time::timeout,
 };
 
 /// Longer than any answer takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn post() -> Request {
     Request::new(Method::POST, "/").body("body")
@@ -199,29 +200,36 @@ async fn refusal_of_a_response_that_has_begun_breaks_it_off() -> Result<()> {
         (Protocol::Http1, 2),
         (Protocol::Http2, 2),
     ] {
-        pool.follow(move |mut exchange, pod| async move {
-            let asked = exchange.request().await?;
-            exchange.choose(&pod).await?;
-            exchange.return_body(asked.body).await?;
-            let mut chunks = 0;
-            while let Some(message) = exchange.next().await? {
-                match message.request {
-                    Some(Part::ResponseHeaders(_)) => exchange.pass_headers().await?,
-                    Some(Part::ResponseBody(_)) if chunks == passed => {
-                        return exchange.refuse(429, &[], "evicted").await;
+        let begun = Arc::new(Notify::new());
+        let response_has_begun = Arc::clone(&begun);
+        pool.follow(move |mut exchange, pod| {
+            let begun = Arc::clone(&response_has_begun);
+            async move {
+                let asked = exchange.request().await?;
+                exchange.choose(&pod).await?;
+                exchange.return_body(asked.body).await?;
+                let mut chunks = 0;
+                while let Some(message) = exchange.next().await? {
+                    match message.request {
+                        Some(Part::ResponseHeaders(_)) => exchange.pass_headers().await?,
+                        Some(Part::ResponseBody(_)) if chunks == passed => {
+                            begun.notified().await;
+                            return exchange.refuse(429, &[], "evicted").await;
+                        }
+                        Some(Part::ResponseBody(chunk)) => {
+                            chunks += 1;
+                            exchange.pass_chunk(chunk).await?;
+                        }
+                        _ => {}
                     }
-                    Some(Part::ResponseBody(chunk)) => {
-                        chunks += 1;
-                        exchange.pass_chunk(chunk).await?;
-                    }
-                    _ => {}
                 }
+                Ok(())
             }
-            Ok(())
         });
         let mut connection = pool.edge.clone().protocol(protocol).connect().await?;
         let response = connection.open(Request::get("/?stream=50").host(HOST)).await?;
         assert_eq!(response.status(), 200);
+        begun.notify_one();
         let broken = response.into_body().collect().await;
         assert!(
             broken.is_err(),

@@ -29,8 +29,8 @@ fn remember(pool: &ServedPool) -> Arc<Mutex<Vec<Asked>>> {
         let (pod, told) = (pod.clone(), Arc::clone(&told));
         async move {
             let asked = exchange.request().await?;
-            exchange.choose(&pod).await?;
             told.lock().push(asked.clone());
+            exchange.choose(&pod).await?;
             exchange.return_body(asked.body).await?;
             exchange.pass_response().await
         }
