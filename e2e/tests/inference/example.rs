@@ -195,8 +195,8 @@ async fn requests_go_to_the_server_with_the_shorter_queue() -> Result<()> {
     let example = Example::start().await?;
     let eight = try_join_all((0..8).map(|_| example.completion(16))).await?;
     let first = eight.iter().filter(|(_, server)| server == "tide-0").count();
-    // The picker may look between a choice and its arrival.
-    assert!((3..=5).contains(&first), "{first} of 8 at tide-0");
+    // The picker may look between a choice and its arrival, and do so twice.
+    assert!((2..=6).contains(&first), "{first} of 8 at tide-0");
 
     // Four run and four wait at one of them; nobody asked the picker for that.
     let server = Target::http(example.servers[0]);

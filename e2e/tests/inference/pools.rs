@@ -1,10 +1,6 @@
 //! Several pools, pools with Services, pools without a picker, and what else pools can speak.
 
-use std::{
-    collections::BTreeMap,
-    net::Ipv4Addr,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
@@ -85,7 +81,8 @@ async fn each_pool_of_a_rule_is_asked_at_its_own_picker() -> Result<()> {
         }
         let of = |name: &str| counts.get(name).copied().unwrap_or_default();
         assert_eq!(of("one") + of(other), 300, "{counts:?}");
-        assert!((180..=240).contains(&of("one")), "not 70 to 30: {counts:?}");
+        // Counts beyond these bounds, 4.4 standard deviations away, happen once in 90,000 runs.
+        assert!((175..=245).contains(&of("one")), "not 70 to 30: {counts:?}");
         assert_eq!(pickers[0].begun() - before[0], of("one"));
         assert_eq!(pickers[1].begun() - before[1], of("two"));
     }
@@ -139,15 +136,15 @@ async fn pool_without_picker_is_balanced_by_requests_in_flight() -> Result<()> {
     .await?;
     let (_standalone, edge) = without_picker(loopback, &[100, 101]).await?;
     eventually(async || edge.get(HOST, "/").await?.seen()).await?;
-    // Of eight slow ones, four are at each.
-    let slow: Vec<String> = try_join_all((0..8).map(async |number| {
-        tokio::time::sleep(Duration::from_millis(20 * number)).await;
-        anyhow::Ok(edge.get(HOST, "/?delay=1000ms").await?.seen()?.backend)
-    }))
-    .await?;
-    let first = slow.iter().filter(|name| **name == "pod-100").count();
-    assert_eq!(first, 4, "{slow:?}");
-    drop(pods);
+    // Of eight that have no end, four are at each.
+    let mut endless = Vec::new();
+    for _ in 0..8 {
+        let mut connection = edge.connect().await?;
+        let request = Request::get("/endless?stream=1000000").host(HOST);
+        endless.push((connection.open(request).await?, connection));
+    }
+    let counts: Vec<usize> = pods.iter().map(|pod| pod.count("/endless")).collect();
+    assert_eq!(counts, [4, 4]);
     Ok(())
 }
 

@@ -36,7 +36,7 @@ const SECONDS: usize = 5;
 const CLIENTS: usize = 20;
 
 /// How long anybody may wait who is not slow.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A pod that sends as much as is taken of it, in one response without end for each connection.
 #[derive(Clone, Debug, Default)]
