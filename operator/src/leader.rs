@@ -2,27 +2,18 @@
 
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
-use axum::{
-    BoxError,
-    http::{Request, Response},
-};
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, Client,
-    client::Body,
     runtime::{WatchStreamExt as _, watcher::watch_object},
 };
 use kube_lease_manager::{LeaseManagerBuilder, LeaseManagerError};
 use operator_core::object::ObjectKey;
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tower::service_fn;
 
-use crate::parts::Parts;
+use crate::{calls::impatient, parts::Parts};
 
 /// How long a Lease lasts that its holder does not renew, in seconds.
 const DURATION: u64 = 8;
@@ -104,7 +95,7 @@ impl Candidate {
         leads: &watch::Sender<bool>,
         stop: &CancellationToken,
     ) -> Result<(), LeaseManagerError> {
-        let manager = LeaseManagerBuilder::new(impatient(&self.client), &self.lease.name)
+        let manager = LeaseManagerBuilder::new(impatient(&self.client, PATIENCE), &self.lease.name)
             .with_namespace(&self.lease.namespace)
             .with_identity(&self.identity)
             .with_duration(DURATION)
@@ -137,22 +128,6 @@ impl Candidate {
     }
 }
 
-/// A client whose calls fail if their answers have not come whole in time.
-fn impatient(client: &Client) -> Client {
-    let namespace = client.default_namespace().to_owned();
-    let client = client.clone();
-    let service = service_fn(move |request: Request<Body>| {
-        let client = client.clone();
-        let call = async move {
-            let (head, body) = client.send(request).await?.into_parts();
-            let body = Body::from(body.collect_bytes().await?);
-            Ok::<_, BoxError>(Response::from_parts(head, body))
-        };
-        async { timeout(PATIENCE, call).await? }
-    });
-    Client::new(service, namespace)
-}
-
 /// How a replica calls itself in the Lease.
 fn identity(name: &str, address: Option<SocketAddr>) -> String {
     address.map_or_else(|| name.to_owned(), |address| format!("{name}_{address}"))
@@ -177,11 +152,16 @@ fn address(identity: &str) -> Option<SocketAddr> {
 mod tests {
     use std::{future::pending, sync::Arc};
 
-    use axum::{body, http::Method};
+    use axum::{
+        BoxError, body,
+        http::{Method, Request, Response},
+    };
     use futures::stream;
+    use kube::client::Body;
     use parking_lot::Mutex;
     use serde_json::{Value, json};
-    use tokio::time::Instant;
+    use tokio::time::{Instant, timeout_at};
+    use tower::service_fn;
 
     use super::*;
     use crate::mock;
@@ -255,7 +235,7 @@ mod tests {
             api_server.written.changed().await.unwrap();
             api_server.hanging.send_replace(Some(hanging.clone()));
             let until = *api_server.written.borrow() + Duration::from_secs(DURATION);
-            let stops = tokio::time::timeout_at(until, is_leading.wait_for(|leads| !leads)).await;
+            let stops = timeout_at(until, is_leading.wait_for(|leads| !leads)).await;
             assert!(stops.is_ok(), "still leads although {hanging} hangs");
             api_server.hanging.send_replace(None);
         }

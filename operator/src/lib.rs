@@ -9,6 +9,7 @@
 
 pub mod admin;
 pub mod args;
+mod calls;
 pub mod certificates;
 pub mod commands;
 pub mod controller;

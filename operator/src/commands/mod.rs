@@ -10,7 +10,7 @@ mod run;
 mod status;
 mod strangers;
 
-use std::{io::Write as _, process::ExitCode};
+use std::{io::Write as _, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use kube::Client;
@@ -19,8 +19,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::{Args, Command},
+    calls::impatient,
     telemetry,
 };
+
+/// How long a call of an API server may take, which itself gives up after a minute where it is not told otherwise.
+///
+/// See `--request-timeout` of <https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>.
+const PATIENCE: Duration = Duration::from_secs(70);
 
 /// Does what the command line says.
 pub fn execute(args: Args) -> anyhow::Result<ExitCode> {
@@ -64,7 +70,8 @@ fn print(text: &str) -> anyhow::Result<()> {
 /// A client of the cluster that this is a pod of, or else of the one that `$KUBECONFIG` names.
 async fn client_of_cluster() -> anyhow::Result<Client> {
     let client = Client::try_default().await;
-    client.context("cannot tell where the cluster is; set KUBECONFIG outside of one")
+    let client = client.context("cannot tell where the cluster is; set KUBECONFIG outside of one")?;
+    Ok(impatient(&client, PATIENCE))
 }
 
 /// Cancelled by SIGINT and SIGTERM.
