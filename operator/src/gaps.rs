@@ -72,7 +72,12 @@ impl Gaps {
 impl Gap {
     /// Notes why the objects cannot be read: a sentence without its full stop if that is new. It is logged then, and every
     /// few minutes while it lasts.
+    ///
+    /// A watch that has fallen behind begins anew: that is how it is, and no gap.
     pub(crate) fn open(&mut self, error: &watcher::Error) -> Option<String> {
+        if matches!(error, watcher::Error::WatchError(status) if status.code == 410) {
+            return None;
+        }
         let sentence = self.sentence(error);
         let said = self.said.as_ref().filter(|(said, _)| *said == sentence);
         let is_new = said.is_none();
@@ -196,6 +201,15 @@ mod tests {
         one.close();
         assert_eq!(gaps.sentences().len(), 1);
         drop(other);
+        assert!(gaps.sentences().is_empty());
+    }
+
+    #[test]
+    fn a_watch_that_has_fallen_behind_has_no_gap() {
+        let gaps = Gaps::default();
+        let expired = Status::failure("too old resource version", "Expired").with_code(410);
+        let error = watcher::Error::WatchError(expired.boxed());
+        assert_eq!(gap(&gaps, None).open(&error), None);
         assert!(gaps.sentences().is_empty());
     }
 

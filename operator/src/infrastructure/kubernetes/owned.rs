@@ -9,7 +9,7 @@ use kube::{
     core::GroupVersionKind,
     runtime::{
         WatchStreamExt as _,
-        watcher::{self, Error, Event, watcher},
+        watcher::{self, Event, watcher},
     },
 };
 use operator_core::{infra::ObjectKind, object::ObjectKey};
@@ -127,8 +127,6 @@ impl Owned {
                     objects.by_id.remove(&id(&object));
                     self.changed.notify_one();
                 }
-                // The watch has fallen behind and begins anew; that is how it is.
-                Err(Error::WatchError(status)) if status.code == 410 => {}
                 Err(error) => {
                     if let Some(sentence) = gap.open(&error)
                         && let Some(trouble) = objects.incomplete.get_mut(&part)

@@ -9,7 +9,7 @@ use kube::{
     api::ApiResource,
     runtime::{
         WatchStreamExt as _,
-        watcher::{self, Error, Event, watcher},
+        watcher::{self, Event, watcher},
     },
 };
 use operator_core::object::ObjectKey;
@@ -108,8 +108,6 @@ impl Pods {
                     old != new
                 }
                 Ok(Event::Delete(pod)) => seen.remove(&ObjectKey::of(&pod)).is_some(),
-                // The watch has fallen behind and begins anew; that is how it is.
-                Err(Error::WatchError(status)) if status.code == 410 => false,
                 Err(error) => {
                     // What is stored stays; without any, statuses say less.
                     gap.open(&error);

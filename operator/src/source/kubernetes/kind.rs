@@ -91,8 +91,6 @@ pub(super) async fn watch<K: Stored>(sink: Sink, namespace: Option<String>, mut 
                     tell(Progress::Complete);
                 }
             }
-            // The watch has fallen behind and begins anew; that is how it is.
-            Err(Error::WatchError(status)) if status.code == 410 => {}
             // What is stored stays, and the watch is tried again.
             Err(error) => {
                 if gap.open(&error).is_some() {
