@@ -25,6 +25,16 @@ const BAD_IF_TRUE: [&str; 3] = ["Conflicted", "OverlappingTLSConfig", "Partially
 /// Conditions that say what a user asked for, and are neither good nor bad.
 const NEITHER: [&str; 1] = ["InsecureFrontendValidationMode"];
 
+/// Reasons of conditions that come and go by themselves.
+const TRANSIENT: [&str; 2] = ["Pending", "AddressNotAssigned"];
+
+impl Complaint {
+    /// Whether it is only a matter of time: every gateway starts without an address and without agents.
+    pub(super) fn is_transient(&self) -> bool {
+        TRANSIENT.contains(&self.reason.as_str())
+    }
+}
+
 /// Everything that a status complains about, in its order.
 #[must_use]
 pub fn complaints(status: &Value) -> Vec<Complaint> {

@@ -12,9 +12,6 @@ use serde_json::Value;
 use super::conditions::{Complaint, complaints};
 use crate::{refusal::is_of_terminating_namespace, source::ObjectId};
 
-/// Reasons of conditions that come and go by themselves.
-const TRANSIENT: [&str; 2] = ["Pending", "AddressNotAssigned"];
-
 /// Most bytes of a note that the API server takes.
 const LONGEST_NOTE: usize = 1024;
 
@@ -77,7 +74,7 @@ fn worth_telling(status: &Value) -> BTreeSet<Complaint> {
     let mut messages = BTreeSet::new();
     complaints(status)
         .into_iter()
-        .filter(|complaint| complaint.status != "Unknown" && !TRANSIENT.contains(&complaint.reason.as_str()))
+        .filter(|complaint| complaint.status != "Unknown" && !complaint.is_transient())
         .filter(|complaint| messages.insert(complaint.message.clone()))
         .collect()
 }

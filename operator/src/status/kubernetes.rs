@@ -59,13 +59,6 @@ pub async fn write_to_cluster(
         }
         let changes = statuses.borrow_and_update().clone();
         let failed = write_all(&client, &changes, &mut written, &mut announcer, &metrics).await;
-        let again = async {
-            if failed {
-                sleep(AGAIN).await;
-            } else {
-                std::future::pending::<()>().await;
-            }
-        };
         tokio::select! {
             published = statuses.changed() => if published.is_err() { return },
             // The next leader may have written something else.
@@ -73,7 +66,7 @@ pub async fn write_to_cluster(
                 written.clear();
                 announcer.forget();
             }
-            () = again => {}
+            () = sleep(AGAIN), if failed => {}
         }
     }
 }

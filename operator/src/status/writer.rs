@@ -7,10 +7,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{
-    conditions::{Complaint, complaints},
-    time::dated,
-};
+use super::{conditions::complaints, time::dated};
 use crate::{
     metrics::Metrics,
     source::{ApiServer, ObjectId, StatusError},
@@ -48,15 +45,11 @@ fn write_one(change: &StatusChange, api_server: &Mutex<ApiServer>, metrics: &Met
 }
 
 /// One line if an object has new complaints, and one if it has none any more.
-///
-/// What is only a matter of time is no complaint here: every gateway starts without an address and without agents.
 fn log(id: &ObjectId, before: &Value, after: &Value) {
-    let lasting =
-        |complaint: &Complaint| !["Pending", "AddressNotAssigned"].contains(&complaint.reason.as_str());
     let [before, after] = [before, after].map(|status| {
         complaints(status)
             .into_iter()
-            .filter(lasting)
+            .filter(|complaint| !complaint.is_transient())
             .collect::<BTreeSet<_>>()
     });
     let new = after

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    future::pending,
     time::Duration,
 };
 
@@ -78,17 +77,10 @@ impl Convergence {
 
     /// Ends when it is time to look at everything anew.
     pub(super) async fn due(&mut self) {
-        let again = async {
-            if self.failed {
-                sleep(AGAIN).await;
-            } else {
-                pending::<()>().await;
-            }
-        };
         tokio::select! {
             () = self.owned.changed.notified() => {}
             Ok(()) = self.leads.changed() => {}
-            () = again => {}
+            () = sleep(AGAIN), if self.failed => {}
         }
     }
 
