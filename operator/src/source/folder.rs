@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    documents::documents,
+    content::Content,
     files::{Listing, list},
     kinds::ObjectId,
     manifest::Manifest,
@@ -162,78 +162,19 @@ impl File {
     ///
     /// If some of it is no object, one that was here before and is missed now may well be meant by it, and stays.
     fn take(&mut self, path: PathBuf, content: Vec<u8>) {
-        let path = Arc::new(path);
-        let mut manifests = Vec::new();
-        let mut problems = Vec::new();
-        let mut keeps_earlier = false;
-        let mut problem = |line, severity, message| {
-            problems.push(Problem {
-                position: Position {
-                    file: path.clone(),
-                    line,
-                },
-                severity,
-                message,
-            });
-        };
-        match str::from_utf8(&content) {
-            Ok(text) => {
-                for document in documents(text) {
-                    match document.content.map(Manifest::read) {
-                        Ok(Ok(Some(manifest))) => {
-                            for field in &manifest.unknown {
-                                let message = format!(
-                                    "{}: {field} is not a field of its kind; it has no effect",
-                                    manifest.id
-                                );
-                                problem(document.line, Severity::Error, message);
-                            }
-                            manifests.push((
-                                manifest,
-                                Position {
-                                    file: path.clone(),
-                                    line: document.line,
-                                },
-                            ));
-                        }
-                        Ok(Ok(None)) => {}
-                        Ok(Err(refusal)) => {
-                            keeps_earlier |= refusal.keeps_earlier;
-                            problem(document.line, refusal.severity, refusal.message);
-                        }
-                        Err(malformed) => {
-                            keeps_earlier = true;
-                            problem(
-                                malformed.line,
-                                Severity::Error,
-                                format!("no YAML: {}", malformed.message),
-                            );
-                        }
-                    }
-                }
-            }
-            Err(error) => {
-                keeps_earlier = true;
-                let line = content[..error.valid_up_to()]
-                    .split(|byte| *byte == b'\n')
-                    .count();
-                problem(
-                    line,
-                    Severity::Error,
-                    "no YAML: the file is not UTF-8 text".to_owned(),
-                );
-            }
-        }
+        let Content {
+            mut manifests,
+            problems,
+            keeps_earlier,
+            ..
+        } = Content::read(path, &content);
         if keeps_earlier {
-            let read = manifests
+            let read: BTreeSet<_> = manifests
                 .iter()
                 .map(|(manifest, _)| manifest.id.clone())
-                .collect::<BTreeSet<_>>();
-            let missed = self
-                .manifests
-                .drain(..)
-                .filter(|(manifest, _)| !read.contains(&manifest.id));
-            manifests.extend(missed);
+                .collect();
+            let earlier = self.manifests.drain(..);
+            manifests.extend(earlier.filter(|(manifest, _)| !read.contains(&manifest.id)));
         }
         *self = Self {
             content: Some(content),

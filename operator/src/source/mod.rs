@@ -9,6 +9,7 @@
 //! ```
 
 mod api_server;
+mod content;
 mod documents;
 mod files;
 mod folder;
