@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    error::Error as _,
+    iter,
     net::IpAddr,
     sync::Arc,
     time::Duration,
@@ -75,15 +77,14 @@ impl Processes {
             tokens.admit(folder.token()?, &record.key());
             gateways.insert(record.key(), Gateway::new(record, folder));
         }
-        let (ending, ending_keys) = Default::default();
         Ok(Self {
             settings,
             tokens,
             observations,
             metrics,
             gateways,
-            ending,
-            ending_keys,
+            ending: JoinSet::new(),
+            ending_keys: BTreeSet::new(),
         })
     }
 
@@ -123,16 +124,18 @@ impl Processes {
             if self.ending_keys.contains(key) {
                 continue;
             }
-            if let Err(error) = self.ensure(key, infra) {
-                self.fail(key, InfrastructureFailure::Other(with_cause(&error)));
+            if let Err(failure) = self.ensure(key, infra) {
+                self.fail(key, failure);
             }
+            self.look_after(key, infra);
         }
         self.metrics
             .gateways
             .set(i64::try_from(self.gateways.len()).unwrap_or(i64::MAX));
     }
 
-    fn ensure(&mut self, key: &ObjectKey, infra: &GatewayInfra) -> Result<(), Error> {
+    /// Makes a gateway if it is missing, and settles where it serves if that is not settled.
+    fn ensure(&mut self, key: &ObjectKey, infra: &GatewayInfra) -> Result<(), InfrastructureFailure> {
         if !self.gateways.contains_key(key) {
             let folder = GatewayFolder::create(&self.settings.gateways, key)?;
             self.tokens.admit(folder.token()?, key);
@@ -140,13 +143,14 @@ impl Processes {
             folder.keep(&record)?;
             self.gateways.insert(key.clone(), Gateway::new(record, folder));
         }
-        let refusal = match &self.gateways[key].settled {
-            Some(settled) if settled == infra => None,
-            _ => self.settle(key, infra)?.err(),
-        };
-        if let Some(refusal) = refusal {
-            self.fail(key, refusal);
+        if self.gateways[key].settled.as_ref() == Some(infra) {
+            return Ok(());
         }
+        self.settle(key, infra)
+    }
+
+    /// Keeps the agent of a gateway running that has an address, whether that is the wanted one or not.
+    fn look_after(&mut self, key: &ObjectKey, infra: &GatewayInfra) {
         let Self {
             gateways,
             settings,
@@ -154,15 +158,15 @@ impl Processes {
             metrics,
             ..
         } = self;
-        let gateway = gateways
+        let Some(gateway) = gateways
             .get_mut(key)
-            .expect("it was made above if it was missing");
-        if gateway.addresses.is_empty() {
-            return Ok(());
-        }
+            .filter(|gateway| !gateway.addresses.is_empty())
+        else {
+            return;
+        };
         let failure = match gateway.agent.look() {
             Look::Runs => None,
-            Look::Waits => return Ok(()),
+            Look::Waits => return,
             Look::Ended(status) => {
                 let log = gateway.agent.folder().log_file();
                 Some(format!("its agent ended with {status}; see {}", log.display()))
@@ -186,15 +190,10 @@ impl Processes {
                 observed.failure = failure.map(InfrastructureFailure::Other);
             }
         });
-        Ok(())
     }
 
     /// Settles where a gateway serves.
-    fn settle(
-        &mut self,
-        key: &ObjectKey,
-        infra: &GatewayInfra,
-    ) -> Result<Result<(), InfrastructureFailure>, Error> {
+    fn settle(&mut self, key: &ObjectKey, infra: &GatewayInfra) -> Result<(), InfrastructureFailure> {
         let others = self.gateways.iter().filter(|(other, _)| *other != key);
         let taken = others.flat_map(|(other, gateway)| {
             let addresses = gateway.addresses.iter().chain(&gateway.record.address);
@@ -206,7 +205,7 @@ impl Processes {
             .iter()
             .find_map(|address| objection(*address, &taken))
         {
-            return Ok(Err(InfrastructureFailure::AddressNotUsable(message)));
+            return Err(InfrastructureFailure::AddressNotUsable(message));
         }
         let taken = taken.into_keys().collect();
         let gateway = self
@@ -226,7 +225,7 @@ impl Processes {
             let Some(address) = record.address else {
                 let range = self.settings.addresses;
                 let message = format!("no address of {range} has the ports {ports:?} free; see --addresses");
-                return Ok(Err(InfrastructureFailure::Other(message)));
+                return Err(InfrastructureFailure::Other(message));
             };
             vec![address]
         } else {
@@ -242,7 +241,7 @@ impl Processes {
         gateway.record = record;
         gateway.addresses = addresses;
         gateway.settled = Some(infra.clone());
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// What it has stays: a gateway that cannot be as wanted goes on as it is.
@@ -289,8 +288,10 @@ fn objection(address: IpAddr, taken: &BTreeMap<IpAddr, &ObjectKey>) -> Option<St
     Some(format!("{address} cannot be listened on: {error}; {remedy}"))
 }
 
-/// An error with what caused it, in one line.
-fn with_cause(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+/// The error with what caused it, in one line.
+impl From<Error> for InfrastructureFailure {
+    fn from(error: Error) -> Self {
+        let causes = iter::successors(error.source(), |cause| (**cause).source());
+        Self::Other(causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")))
+    }
 }
