@@ -210,3 +210,6 @@ impl Watch {
         Ok(watcher)
     }
 }
+
+#[cfg(test)]
+mod tests;
