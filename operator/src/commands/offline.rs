@@ -25,10 +25,9 @@ impl Offline {
         let folder = Folder::open(folder)?;
         let mut api_server = ApiServer::default();
         let problems = api_server.read(&folder);
-        let (problems, notes) = problems
+        let (problems, notes): (_, Vec<_>) = problems
             .into_iter()
             .partition(|problem| problem.severity == Severity::Error);
-        let notes: Vec<Problem> = notes;
         for note in notes {
             eprintln!("note: {note}");
         }

@@ -18,8 +18,9 @@ pub(super) fn render(manifests: &Path, out: &Path) -> anyhow::Result<()> {
     let outcome = Offline::read_loudly(manifests)?.outcome();
     for (gateway, generation) in generations(&outcome) {
         let folder = out.join(&gateway.namespace).join(&gateway.name);
-        replace(&folder, &files(generation)).with_context(|| format!("cannot write {}", folder.display()))?;
-        eprintln!("{}: {} files", folder.display(), files(generation).len());
+        let files = files(generation);
+        replace(&folder, &files).with_context(|| format!("cannot write {}", folder.display()))?;
+        eprintln!("{}: {} files", folder.display(), files.len());
     }
     if outcome.gateways.is_empty() {
         eprintln!(

@@ -8,44 +8,34 @@ use operator_core::{
 
 use crate::source::ObjectId;
 
-/// Gateways whose class, and routes all of whose parents, are somewhere else, each with what is missing.
+/// Gateways whose class, and each `HTTPRoute` all of whose parents are somewhere else, each with what is missing.
 ///
 /// That need not be wrong, as a repository may hold only part of the objects; but nothing of them is checked.
 pub(super) fn strangers(snapshot: &Snapshot) -> Vec<(ObjectId, String)> {
-    let mut strangers = Vec::new();
-    for (key, gateway) in &snapshot.gateways {
-        let class = &gateway.spec.gateway_class_name;
-        if !snapshot.gateway_classes.contains_key(&ObjectKey::new("", class)) {
-            strangers.push((
-                ObjectId {
-                    kind: "Gateway",
-                    key: key.clone(),
-                },
-                format!("GatewayClass {class}"),
-            ));
+    let stranger = |kind, key: &ObjectKey, missing| {
+        (
+            ObjectId {
+                kind,
+                key: key.clone(),
+            },
+            missing,
+        )
+    };
+    let gateways = snapshot.gateways.iter().filter_map(|(key, gateway)| {
+        let class = ObjectKey::new("", &gateway.spec.gateway_class_name);
+        let is_here = snapshot.gateway_classes.contains_key(&class);
+        (!is_here).then(|| stranger("Gateway", key, format!("GatewayClass {}", class.name)))
+    });
+    let routes = snapshot.http_routes.iter().filter_map(|(key, route)| {
+        let (namespace, parents) = (&key.namespace, route.parent_refs());
+        let some_are_here = parents.iter().any(|parent| is_here(snapshot, namespace, parent));
+        if parents.is_empty() || some_are_here {
+            return None;
         }
-    }
-    for (key, route) in &snapshot.http_routes {
-        let parents = route.parent_refs();
-        if !parents.is_empty()
-            && !parents
-                .iter()
-                .any(|parent| is_here(snapshot, &key.namespace, parent))
-        {
-            let names: Vec<String> = parents
-                .iter()
-                .map(|parent| name(&key.namespace, parent))
-                .collect();
-            strangers.push((
-                ObjectId {
-                    kind: "HTTPRoute",
-                    key: key.clone(),
-                },
-                names.join(" and "),
-            ));
-        }
-    }
-    strangers
+        let names: Vec<String> = parents.iter().map(|parent| name(namespace, parent)).collect();
+        Some(stranger("HTTPRoute", key, names.join(" and ")))
+    });
+    gateways.chain(routes).collect()
 }
 
 fn is_here(snapshot: &Snapshot, namespace: &str, parent: &ParentReference) -> bool {
