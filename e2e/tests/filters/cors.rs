@@ -4,9 +4,9 @@
 
 use anyhow::Result;
 use e2e::client::{Answer, Request};
-use hyper::Method;
+use hyper::{Method, StatusCode};
 
-use super::{serving_with, values};
+use super::{serving, serving_with, values};
 
 /// What a policy is made of, every field named.
 const STRICT: &str = "filters: [{ type: CORS, cors: {
@@ -19,12 +19,25 @@ const OPEN: &str = "filters: [{ type: CORS, cors: {
 
 /// What a browser asks before it sends a `PUT` with a header.
 fn preflight(origin: &str) -> Request {
-    Request::new(Method::OPTIONS, "/asked")
+    asking("PUT", "/asked", origin).header("access-control-request-headers", "x-token")
+}
+
+/// What a browser asks before it sends a request of that method.
+fn asking(method: &str, path: &str, origin: &str) -> Request {
+    Request::new(Method::OPTIONS, path)
         .host("a.example")
         .header("origin", origin)
-        .header("access-control-request-method", "PUT")
-        .header("access-control-request-headers", "x-token")
+        .header("access-control-request-method", method)
 }
+
+/// Rules by method, the first two of which let browsers in, and one with the method of preflight requests below `/own`.
+const BY_METHOD: &str = "[
+    { matches: [{ method: GET }], backendRefs: [{ name: shop, port: 80 }],
+      filters: [{ type: CORS, cors: { allowOrigins: ['*'], maxAge: 1 } }] },
+    { matches: [{ method: PUT }, { method: PUT, path: { value: /own } }], backendRefs: [{ name: shop, port: 80 }],
+      filters: [{ type: CORS, cors: { allowOrigins: ['*'], maxAge: 2 } }] },
+    { matches: [{ method: DELETE }], backendRefs: [{ name: shop, port: 80 }] },
+    { matches: [{ method: OPTIONS, path: { value: /own } }], backendRefs: [{ name: shop, port: 80 }] }]";
 
 /// A request whose answer a browser shows to a page of that origin if it may.
 fn simple(origin: &str) -> Request {
@@ -154,5 +167,46 @@ async fn options_of_no_browser_reaches_the_backend() -> Result<()> {
     let (_standalone, _backend, edge) = serving_with(STRICT).await?;
     let request = Request::new(Method::OPTIONS, "/").host("a.example");
     assert_eq!(edge.send(request).await?.seen()?.method, "OPTIONS");
+    Ok(())
+}
+
+#[tokio::test]
+async fn preflight_for_a_method_is_answered_by_the_rule_that_matches_the_method() -> Result<()> {
+    let (_standalone, backend, edge) = serving(BY_METHOD).await?;
+    for (method, status, max_age) in [
+        ("GET", 204, "1"),
+        ("PUT", 204, "2"),
+        ("DELETE", 404, ""),
+        ("PATCH", 404, ""),
+    ] {
+        let answer = edge.send(asking(method, "/asked", "https://a.test")).await?;
+        let answered = (answer.status.as_u16(), answer.header("access-control-max-age"));
+        assert_eq!(answered, (status, max_age), "{method}: {answer}");
+    }
+    assert_eq!(backend.count("/asked"), 0, "a preflight has reached the backend");
+    Ok(())
+}
+
+#[tokio::test]
+async fn options_of_no_browser_is_matched_as_what_it_is() -> Result<()> {
+    let (_standalone, _backend, edge) = serving(BY_METHOD).await?;
+    let options = Request::new(Method::OPTIONS, "/asked").host("a.example");
+    let wanted = "access-control-request-method";
+    for request in [
+        options.clone(),
+        options.clone().header("origin", "https://a.test"),
+        options.header(wanted, "PUT"),
+    ] {
+        assert_eq!(edge.send(request).await?.status, StatusCode::NOT_FOUND);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn rule_that_matches_options_takes_preflights_first() -> Result<()> {
+    let (_standalone, _backend, edge) = serving(BY_METHOD).await?;
+    let answer = edge.send(asking("PUT", "/own", "https://a.test")).await?;
+    assert_eq!(answer.seen()?.method, "OPTIONS");
+    assert_eq!(shared(&answer), []);
     Ok(())
 }

@@ -27,8 +27,15 @@ async fn gateway_with(rules: &str) -> Result<(Standalone, Echo, Target)> {
 
 /// A gateway that serves from `shop` with a rule that has this field.
 async fn serving_with(field: &str) -> Result<(Standalone, Echo, Target)> {
-    let rules = format!("[{{ {field}, backendRefs: [{{ name: shop, port: 80 }}] }}]");
-    let (standalone, backend, edge) = gateway_with(&rules).await?;
+    serving(&format!(
+        "[{{ {field}, backendRefs: [{{ name: shop, port: 80 }}] }}]"
+    ))
+    .await
+}
+
+/// A gateway that serves from `shop` with these rules, one of which takes `GET /warm-up`.
+async fn serving(rules: &str) -> Result<(Standalone, Echo, Target)> {
+    let (standalone, backend, edge) = gateway_with(rules).await?;
     eventually(async || edge.get("a.example", "/warm-up").await?.seen()).await?;
     Ok((standalone, backend, edge))
 }

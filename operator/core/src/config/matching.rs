@@ -17,6 +17,9 @@ pub struct Condition {
 pub enum Subject {
     /// The method.
     Method(Method),
+    /// The method that a browser asks permission for before a page may use it, in a preflight request
+    /// (<https://fetch.spec.whatwg.org/#cors-preflight-request>). Any other request matches nothing.
+    Preflight(Method),
     /// The decoded path.
     Path,
     /// The value of a header; several lines of it are joined by `, `. An absent header matches nothing.

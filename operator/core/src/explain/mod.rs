@@ -12,7 +12,9 @@ pub use request::{Request, RequestError};
 use crate::{
     config::{Condition, Subject},
     object::ObjectKey,
-    resolve::{BackendTarget, Gateway, Listener, ListenerOwner, PathMatch, Resolved, Rule, route::Picking},
+    resolve::{
+        BackendTarget, Filters, Gateway, Listener, ListenerOwner, PathMatch, Resolved, Rule, route::Picking,
+    },
     syntax::{Hostname, Pattern},
     translate::{Candidate, RouteIndex, owner},
 };
@@ -74,7 +76,7 @@ fn explain_gateway(resolved: &Resolved, gateway: &Gateway, request: &Request) ->
         if let Some(why) = mismatch(&candidate, request) {
             explanation.passed.push((describe_match(&candidate), why));
         } else {
-            explanation.taken = Some((describe_match(&candidate), describe_rule(candidate.rule)));
+            explanation.taken = Some((describe_match(&candidate), describe_rule(candidate.rule, request)));
             break;
         }
     }
@@ -118,6 +120,8 @@ fn unmet(condition: &Condition, request: &Request) -> Option<String> {
     let (what, actual) = match subject {
         Subject::Method(method) if method.as_str() == request.method => return None,
         Subject::Method(method) => return Some(format!("the method is {}, not {method}", request.method)),
+        Subject::Preflight(method) if request.preflight().as_deref() == Some(method.as_str()) => return None,
+        Subject::Preflight(method) => return Some(format!("it is no preflight request for {method}")),
         Subject::Path => ("the path".to_owned(), Some(request.path.clone())),
         Subject::Header(name) => (
             format!("header {name}"),
@@ -187,20 +191,24 @@ fn describe_path(path: &PathMatch) -> String {
     }
 }
 
-fn describe_rule(rule: &Rule) -> Vec<String> {
+fn describe_rule(rule: &Rule, request: &Request) -> Vec<String> {
     if rule.refused {
         return vec!["answered with 500: it has a filter that is not supported".to_owned()];
     }
-    if let Some(redirect) = &rule.filters.redirect {
-        return vec![format!("answered with a redirect, status {}", redirect.status)];
-    }
+    let Filters { redirect, cors, .. } = &rule.filters;
     let total: u64 = rule
         .backends
         .iter()
         .map(|backend| u64::from(backend.weight))
         .sum();
-    if total == 0 {
+    if total == 0 && redirect.is_none() {
         return vec!["answered with 500: it has no backend with a weight above 0".to_owned()];
+    }
+    if cors.is_some() && request.preflight().is_some() {
+        return vec!["answered with 204 and what its CORS filter lets the origin do".to_owned()];
+    }
+    if let Some(redirect) = redirect {
+        return vec![format!("answered with a redirect, status {}", redirect.status)];
     }
     let backends = rule.backends.iter().map(|backend| {
         let weight = format!("{} of {total}", backend.weight);
@@ -278,5 +286,24 @@ mod tests {
             "Gateway default/edge\n  listener shop (port 443, shop.example)\n  \
              no handshake: the listener's status says what it lacks\n"
         );
+    }
+
+    #[test]
+    fn preflights_are_taken_by_what_they_ask_for_and_answered() {
+        let resolved = resolved(&["kind: HTTPRoute\nmetadata: {namespace: default, name: shop}\n\
+             spec: {parentRefs: [{name: edge}], rules: [{matches: [{method: PUT}], filters: [{type: CORS, cors: {}}], \
+             backendRefs: [{name: shop, port: 80}]}]}"]);
+        let taken = |wanted: &str| {
+            let headers = ["Origin: https://a.example", wanted];
+            let request = Request::parse("OPTIONS http://shop.example.com/", headers).expect("a request");
+            explain(&resolved, &request)[0].taken.clone()
+        };
+        let name = "HTTPRoute default/shop rule 0 match 0: / or below".to_owned();
+        let answer = "answered with 204 and what its CORS filter lets the origin do".to_owned();
+        assert_eq!(
+            taken("Access-Control-Request-Method: PUT"),
+            Some((name, vec![answer]))
+        );
+        assert_eq!(taken("Access-Control-Request-Method: GET"), None);
     }
 }

@@ -83,6 +83,15 @@ impl Request {
         (!values.is_empty()).then(|| values.join(", "))
     }
 
+    /// The method that a browser asks permission for with this preflight request, see
+    /// <https://fetch.spec.whatwg.org/#cors-preflight-request>; `None` if it is none.
+    #[must_use]
+    pub fn preflight(&self) -> Option<String> {
+        let given = |name| self.header(name).filter(|value| !value.is_empty());
+        given("origin").filter(|_| self.method == "OPTIONS")?;
+        given("access-control-request-method")
+    }
+
     /// The decoded value of the first query parameter of that name; `None` if it is absent, or encodes nothing.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<Vec<u8>> {

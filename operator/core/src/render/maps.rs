@@ -61,6 +61,7 @@ fn condition_view(id: Id, condition: &Condition) -> ConditionView {
     let Condition { subject, pattern } = condition;
     let what = match subject {
         Subject::Method(_) => "method".to_owned(),
+        Subject::Preflight(_) => "preflight for".to_owned(),
         Subject::Path => "path".to_owned(),
         Subject::Header(name) => format!("header {name}"),
         Subject::Query(name) => format!("query parameter {name}"),
@@ -76,6 +77,7 @@ fn condition_view(id: Id, condition: &Condition) -> ConditionView {
 fn source(subject: &Subject) -> Variable {
     match subject {
         Subject::Method(_) => Variable::Nginx("request_method"),
+        Subject::Preflight(_) => Variable::Nginx("preflight"),
         Subject::Path => Variable::Nginx("uri"),
         Subject::Header(name) => Variable::Header(name.clone()),
         Subject::Query(_) => Variable::Nginx("args"),

@@ -106,7 +106,9 @@ impl Regex {
 fn expression(condition: &Condition) -> String {
     let Condition { subject, pattern } = condition;
     match subject {
-        Subject::Method(method) => whole(&Pattern::literal(method.as_str().as_bytes())),
+        Subject::Method(method) | Subject::Preflight(method) => {
+            whole(&Pattern::literal(method.as_str().as_bytes()))
+        }
         Subject::Path | Subject::Header(_) => whole(pattern),
         Subject::Query(name) => query(name, pattern),
     }

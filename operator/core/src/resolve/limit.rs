@@ -21,7 +21,7 @@ pub(super) const LONGEST: usize = 1024;
 pub(super) fn condition(condition: &Condition) -> Result<(), Mistake> {
     let Condition { subject, pattern } = condition;
     match subject {
-        Subject::Method(_) => Ok(()),
+        Subject::Method(_) | Subject::Preflight(_) => Ok(()),
         Subject::Path | Subject::Header(_) => self::pattern(pattern),
         // The name stands there twice: as the parameter that is looked for, and as those that are passed over.
         Subject::Query(name) => {

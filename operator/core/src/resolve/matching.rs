@@ -27,6 +27,23 @@ pub(super) fn matches(matches: &[HttpRouteMatch]) -> Result<Vec<Match>, Mistake>
     matches.iter().enumerate().map(resolved).collect()
 }
 
+/// What follows from the matches of a rule that answers browsers: those by a method also take the preflight requests for
+/// it, which have a method of their own.
+///
+/// The specification leaves it open, see <https://github.com/kubernetes-sigs/gateway-api/issues/3857>.
+pub(super) fn preflights(matches: &[Match]) -> Vec<Match> {
+    let preflight = |matched: &Match| {
+        let mut preflight = matched.clone();
+        let condition = preflight.conditions.first_mut()?;
+        let Subject::Method(method) = condition.subject else {
+            return None;
+        };
+        condition.subject = Subject::Preflight(method);
+        (method.as_str() != "OPTIONS").then_some(preflight)
+    };
+    matches.iter().filter_map(preflight).collect()
+}
+
 fn resolve(index: usize, matched: &HttpRouteMatch) -> Result<Match, Mistake> {
     let path = path(matched.path()).map_err(|mistake| mistake.within("path"))?;
     let mut conditions = Vec::new();
@@ -222,6 +239,22 @@ mod tests {
                 Subject::Query("q".to_owned())
             ]
         );
+    }
+
+    #[test]
+    fn a_match_by_a_method_other_than_theirs_takes_preflights_too() {
+        let matches = resolved(
+            "[{method: OPTIONS}, {path: {value: /a}}, {method: PUT, headers: [{name: a, value: b}]}]",
+        );
+        let matches = matches.expect("valid matches");
+        let preflights = preflights(&matches);
+        assert_eq!(preflights.len(), 1, "{preflights:?}");
+        let Match {
+            index, conditions, ..
+        } = &preflights[0];
+        let put = Method::new("PUT").expect("a method");
+        assert_eq!((*index, &conditions[0].subject), (2, &Subject::Preflight(put)));
+        assert_eq!(conditions[1..], matches[2].conditions[1..]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct Rule {
     pub index: usize,
     /// Its name, if it has one.
     pub name: Option<String>,
-    /// When it applies, never empty.
+    /// When it applies, never empty: first the alternatives as written, then what follows from them.
     pub matches: Vec<Match>,
     /// What it does with all its requests.
     pub filters: Filters,
@@ -60,13 +60,13 @@ pub struct Timeouts {
 }
 
 /// One of a rule's alternatives.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Match {
-    /// Its place in the rule's list, from 0.
+    /// Its place in the rule's list, from 0, or that of the match it follows from.
     pub index: usize,
     /// What the path must be.
     pub path: PathMatch,
-    /// What else must hold: first the method if one is asked for, then headers, then query parameters.
+    /// What else must hold: first the method if one is asked for (by the request or by a preflight), then headers, then query parameters.
     pub conditions: Vec<Condition>,
 }
 

@@ -4,7 +4,7 @@ use super::{
     backend::Backends,
     filter::{Scope, filters},
     limit,
-    matching::matches,
+    matching::{matches, preflights},
     mistake::{Mistake, Mistakes},
     route::{Backend, BackendTarget, Filters, Rule},
     timeouts,
@@ -50,7 +50,7 @@ fn resolve(
     }
     let timeouts = timeouts.as_ref().map(timeouts::timeouts).transpose();
     let retry = retry.as_ref().map(timeouts::retry).transpose();
-    let matches = matches(rule.matches())?;
+    let mut matches = matches(rule.matches())?;
     let scope = Scope {
         namespace,
         matches: &matches,
@@ -73,6 +73,9 @@ fn resolve(
         });
         resolved.push(backend.map_err(|mistake| mistake.within(place))?);
         mistakes.absorb(place, found);
+    }
+    if filtered.filters.cors.is_some() {
+        matches.extend(preflights(&matches));
     }
     Ok(Rule {
         index,

@@ -150,13 +150,15 @@ fn by_path(left: &PathMatch, right: &PathMatch) -> Ordering {
     left.cmp(&right).then(right_length.cmp(&left_length))
 }
 
-/// A method first, then the number of headers, then that of query parameters; more come first.
+/// A method first, then one that a preflight request has to ask for, then the number of headers, then that of query
+/// parameters; more come first.
 fn by_conditions(left: &Match, right: &Match) -> Ordering {
     let count = |matched: &Match| {
         let mut count = (0, 0, 0);
         for condition in &matched.conditions {
             match condition.subject {
-                Subject::Method(_) => count.0 += 1,
+                Subject::Method(_) => count.0 += 2,
+                Subject::Preflight(_) => count.0 += 1,
                 Subject::Header(_) => count.1 += 1,
                 Subject::Query(_) => count.2 += 1,
                 Subject::Path => {}
