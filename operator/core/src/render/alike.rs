@@ -2,28 +2,41 @@
 //!
 //! Every module of NGINX has a structure of its own for each `server`, `location` and `if`: 10 KiB and 10 µs of every
 //! reload, each. A thousand hosts of one Service would take 50 MiB as a block each, and as one block take next to
-//! nothing.
+//! nothing. So do hosts of a Service each, as soon as they are many enough to be worth a map from host to upstream.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::direct;
 use crate::{
     config::{
-        Action, HeaderChanges, Internal, Listen, Location, LocationPath, Origin, Server, ServerTls, Step,
-        Then,
+        Action, HeaderChanges, Internal, Listen, Location, LocationPath, Origin, Protocol, Proxy,
+        RewrittenPath, Server, ServerTls, Step, Target, Then,
     },
-    syntax::Id,
+    syntax::{Hostname, Id},
 };
 
-/// One or more servers that differ in nothing but their hostnames and the objects that asked for what they do.
+/// So many servers that differ in their upstreams are one: it takes NGINX as long to read them as to read a map.
+const MANY: usize = 16;
+
+/// One or more servers that differ in nothing but their hostnames and the objects that asked for what they do; many may
+/// also differ in the upstreams that they send requests to.
 pub(super) struct Alike<'a>(Vec<&'a Server>);
 
 impl<'a> Alike<'a> {
     /// What these servers fall into, in order of the first of each.
     pub(super) fn among(servers: &[&'a Server]) -> Vec<Self> {
+        let mut kinds = BTreeMap::<_, BTreeSet<_>>::new();
+        for server in servers {
+            let targets = kinds.entry(Behaviour::of(server)).or_default();
+            targets.insert(targets_of(server));
+        }
         let mut all = Vec::<Self>::new();
         let mut positions = BTreeMap::new();
         for server in servers {
-            let position = *positions.entry(Behaviour::of(server)).or_insert(all.len());
+            let behaviour = Behaviour::of(server);
+            let few = kinds[&behaviour].len() < MANY;
+            let same = (behaviour, few.then(|| targets_of(server)));
+            let position = *positions.entry(same).or_insert(all.len());
             match all.get_mut(position) {
                 Some(Self(alike)) => alike.push(server),
                 None => all.push(Self(vec![server])),
@@ -44,16 +57,39 @@ impl<'a> Alike<'a> {
 
     /// The objects that asked for the location at a position, as far as it is them who did and not a dispatch.
     pub(super) fn origins(&self, location: usize) -> BTreeSet<&'a Origin> {
-        self.servers()
-            .filter_map(|server| match &server.locations[location].then {
-                Then::Do(action) => Some(&action.origin),
-                Then::Dispatch(_) => None,
-            })
-            .collect()
+        let actions = self
+            .servers()
+            .filter_map(|server| direct(&server.locations[location]));
+        actions.map(|action| &action.origin).collect()
+    }
+
+    /// How the requests for each host go on from the location at a position; `None` if that is the same for all.
+    pub(super) fn proxies(&self, location: usize) -> Option<Vec<(&'a Hostname, &'a Proxy)>> {
+        let proxies = self.servers().filter_map(|server| {
+            let proxy = proxy(&server.locations[location])?;
+            Some((server.hostname.as_ref()?, proxy))
+        });
+        let proxies = proxies.collect::<Vec<_>>();
+        let differ = proxies.windows(2).any(|two| two[0].1 != two[1].1);
+        differ.then_some(proxies)
     }
 }
 
-/// All that a server does, apart from whom it does it for.
+/// How requests go on from a location, if there is one way for all.
+fn proxy(location: &Location) -> Option<&Proxy> {
+    match &direct(location)?.step {
+        Step::Proxy(proxy) => Some(proxy),
+        Step::Redirect(_) | Step::Split(_) | Step::Refuse(_) | Step::Mirror(_) => None,
+    }
+}
+
+/// Where requests go from each location of a server.
+fn targets_of(server: &Server) -> Vec<Option<Target>> {
+    let proxies = server.locations.iter().map(proxy);
+    proxies.map(|proxy| proxy.map(|proxy| proxy.target)).collect()
+}
+
+/// All that a server does, apart from whom it does it for and which upstreams its requests go to.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Behaviour<'a> {
     listen: &'a Listen,
@@ -73,9 +109,22 @@ enum Does<'a> {
         response_headers: &'a HeaderChanges,
         cors: Option<Id>,
         mirrors: &'a [Id],
-        step: &'a Step,
+        answer: Answer<'a>,
     },
     Dispatch(Id),
+}
+
+/// Who answers.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Answer<'a> {
+    /// Some upstream.
+    Upstream {
+        protocol: Protocol,
+        tls: Option<Id>,
+        host: Option<&'a Hostname>,
+        path: Option<&'a RewrittenPath>,
+    },
+    Step(&'a Step),
 }
 
 impl<'a> Behaviour<'a> {
@@ -117,7 +166,27 @@ impl<'a> Does<'a> {
             response_headers,
             cors: *cors,
             mirrors,
-            step,
+            answer: Answer::of(step),
+        }
+    }
+}
+
+impl<'a> Answer<'a> {
+    fn of(step: &'a Step) -> Self {
+        match step {
+            Step::Proxy(Proxy {
+                target: Target::Upstream(_) | Target::Split(_),
+                protocol,
+                tls,
+                host,
+                path,
+            }) => Self::Upstream {
+                protocol: *protocol,
+                tls: *tls,
+                host: host.as_ref(),
+                path: path.as_ref(),
+            },
+            step => Self::Step(step),
         }
     }
 }

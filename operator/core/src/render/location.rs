@@ -76,8 +76,13 @@ pub(super) fn dispatch(name: LocationName, dispatch: Id) -> LocationView {
     }
 }
 
-/// A location that does something itself.
-pub(super) fn action(name: LocationName, action: &Action, config: &Config) -> LocationView {
+/// A location that does something itself, with the upstream of this name if it depends on the host.
+pub(super) fn action(
+    name: LocationName,
+    action: &Action,
+    by_host: Option<Variable>,
+    config: &Config,
+) -> LocationView {
     let Action {
         origin,
         request_headers,
@@ -108,7 +113,12 @@ pub(super) fn action(name: LocationName, action: &Action, config: &Config) -> Lo
         Step::Proxy(proxy) => {
             view.rewrite = prefix(proxy.path.as_ref()).map(|id| rewritten(proxy.protocol, id));
             view.mirrors = mirrors.iter().copied().map(InternalName::Mirror).collect();
-            view.proxy = Some(proxied(proxy, internal, request_headers, &mut response, config));
+            let upstream = by_host.map_or_else(|| upstream(proxy, config), Value::variable);
+            view.proxy = Some(ProxyView {
+                passed: response.passed(),
+                hidden: std::mem::take(&mut response.hidden),
+                ..proxied(proxy, upstream, internal, request_headers, config)
+            });
         }
         Step::Mirror(mirror) => {
             view.sample = mirror.sample.map(Variable::Split);
@@ -193,9 +203,9 @@ fn rewritten(protocol: Protocol, rewrite: Id) -> Variable {
 
 fn proxied(
     proxy: &Proxy,
+    upstream: Value,
     internal: bool,
     request_headers: &HeaderChanges,
-    response: &mut ResponseFields,
     config: &Config,
 ) -> ProxyView {
     let Proxy {
@@ -205,16 +215,14 @@ fn proxied(
         host,
         path,
     } = proxy;
-    let passed = response.passed();
     let to = Destination {
-        target: *target,
+        upstream,
+        leg: leg(*target),
         protocol: *protocol,
         tls: *tls,
     };
     ProxyView {
-        headers: request_fields(*protocol, host.as_ref(), request_headers, leg(*target)),
-        hidden: std::mem::take(&mut response.hidden),
-        passed,
+        headers: request_fields(*protocol, host.as_ref(), request_headers, to.leg),
         ..request(to, internal, path.as_ref(), config)
     }
 }
@@ -227,21 +235,22 @@ fn mirrored(mirror: &MirrorRequest, request_headers: &HeaderChanges, config: &Co
         sample: _,
     } = mirror;
     let to = Destination {
-        target: *target,
+        upstream: name(*target, *protocol, *tls, config),
+        leg: leg(*target),
         protocol: *protocol,
         tls: *tls,
     };
     ProxyView {
-        headers: request_fields(*protocol, None, request_headers, leg(*target)),
+        headers: request_fields(*protocol, None, request_headers, to.leg),
         time: Some(Time(MIRROR_TIME)),
         ..request(to, true, None, config)
     }
 }
 
 /// Where a request goes, and what is spoken there.
-#[derive(Clone, Copy)]
 struct Destination {
-    target: Target,
+    upstream: Value,
+    leg: Option<Id>,
     protocol: Protocol,
     tls: Option<Id>,
 }
@@ -253,32 +262,41 @@ fn leg(target: Target) -> Option<Id> {
     }
 }
 
+/// The name of the upstream that requests go to.
+pub(super) fn upstream(proxy: &Proxy, config: &Config) -> Value {
+    name(proxy.target, proxy.protocol, proxy.tls, config)
+}
+
+fn name(target: Target, protocol: Protocol, tls: Option<Id>, config: &Config) -> Value {
+    match target {
+        Target::Upstream(id) => Value::text(&UpstreamName::Endpoints(id, protocol, tls).to_string()),
+        Target::Split(id) => {
+            Value::variable(Variable::Split(id)).then_text(&UpstreamName::suffix(protocol, tls))
+        }
+        Target::Leg(id) => Value::text(&upstreams::proxy(id, protocol, config).to_string()),
+    }
+}
+
 /// A request as the client sent it, but for its path.
 ///
 /// In a location that others lead to, NGINX has the location's name for the path: HTTP gets the URI as sent behind
 /// the upstream's name. The module for HTTP/2 has no place for that, so the decoded path is made the path again.
 fn request(to: Destination, internal: bool, path: Option<&RewrittenPath>, config: &Config) -> ProxyView {
     let Destination {
-        target,
+        upstream,
+        leg,
         protocol,
         tls,
     } = to;
     let changed = internal || path.is_some();
-    let patience = leg(target).map(|_| Time(PATIENCE));
+    let patience = leg.map(|_| Time(PATIENCE));
     let (module, scheme) = match (protocol, tls) {
         (Protocol::Http, None) => ("proxy", "http://"),
         (Protocol::Http, Some(_)) => ("proxy", "https://"),
         (Protocol::H2c, None) => ("grpc", "grpc://"),
         (Protocol::H2c, Some(_)) => ("grpc", "grpcs://"),
     };
-    let scheme = Value::text(scheme);
-    let target = match target {
-        Target::Upstream(id) => scheme.then_text(&UpstreamName::Endpoints(id, protocol, tls).to_string()),
-        Target::Split(id) => scheme
-            .then(Variable::Split(id))
-            .then_text(&UpstreamName::suffix(protocol, tls)),
-        Target::Leg(id) => scheme.then_text(&upstreams::proxy(id, protocol, config).to_string()),
-    };
+    let target = Value::text(scheme).then_value(upstream);
     let h2c = protocol == Protocol::H2c;
     ProxyView {
         module: Word(module),

@@ -37,7 +37,7 @@ use text::FileName;
 use view::{print, views};
 
 use crate::{
-    config::{Action, Config, Listen, Server, ServerTls, Then},
+    config::{Action, Config, Listen, Location, Server, ServerTls, Then},
     generation::Files,
     syntax::{Id, digest},
 };
@@ -102,14 +102,16 @@ pub fn render(config: &Config) -> Files {
 
 /// What a server does, in all of its locations.
 fn actions(server: &Server) -> impl Iterator<Item = &Action> {
-    let direct = server
-        .locations
-        .iter()
-        .filter_map(|location| match &location.then {
-            Then::Do(action) => Some(action.as_ref()),
-            Then::Dispatch(_) => None,
-        });
+    let direct = server.locations.iter().filter_map(direct);
     direct.chain(server.internal.values().map(|action| -> &Action { action }))
+}
+
+/// What a location does without a dispatch.
+fn direct(location: &Location) -> Option<&Action> {
+    match &location.then {
+        Then::Do(action) => Some(action),
+        Then::Dispatch(_) => None,
+    }
 }
 
 /// The file of the authorities that clients are verified with.

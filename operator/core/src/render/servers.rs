@@ -1,4 +1,7 @@
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use askama::Template;
 
@@ -8,12 +11,17 @@ use super::{
     clients_file,
     location::{self, LocationView},
     maps::certificates_id,
-    text::{Address, Comment, FileName, Host, InternalName, LocationName, Number, Variable, Word},
+    text::{
+        Address, Comment, FileName, Host, InternalName, Key, LocationName, Number, Value, Variable, Word,
+    },
     view::{print, views},
 };
-use crate::config::{
-    Action, Config, Internal, Listen, Location, LocationPath, MirrorRequest, Origin, Protocol, Proxy,
-    RealIpSource, Server, ServerTls, Settings, Step, Target, Then,
+use crate::{
+    config::{
+        Action, Config, Internal, Listen, Location, LocationPath, MirrorRequest, Origin, Protocol, Proxy,
+        RealIpSource, Server, ServerTls, Settings, Step, Target, Then,
+    },
+    syntax::{Hostname, Id},
 };
 
 /// `servers/PORT.conf`.
@@ -38,18 +46,26 @@ fn server_view(servers: &Alike<'_>, config: &Config) -> ServerView {
     let protocols = actions(servers.first())
         .filter_map(upstream_protocol)
         .collect::<BTreeSet<_>>();
-    let views = locations
-        .iter()
-        .enumerate()
-        .map(|(position, location)| LocationView {
-            origins: comments(servers.origins(position)),
-            ..location_view(location, config)
+    let mut upstreams = BTreeMap::new();
+    let mut views = Vec::new();
+    for (position, location) in locations.iter().enumerate() {
+        let by_host = servers.proxies(position).map(|proxies| {
+            let id = upstreams_id(listen, &proxies);
+            let host = if tls.is_some() { "chosen_host" } else { "host" };
+            let view = || upstreams_view(id, Variable::Nginx(host), &proxies, config);
+            upstreams.entry(id).or_insert_with(view).variable.clone()
         });
+        views.push(LocationView {
+            origins: comments(servers.origins(position)),
+            ..location_view(location, by_host, config)
+        });
+    }
     let names = servers.servers().filter_map(|server| server.hostname.clone());
     let internal = internal
         .iter()
-        .map(|(name, action)| location::action(LocationName::Internal((*name).into()), action, config));
+        .map(|(name, action)| location::action(LocationName::Internal((*name).into()), action, None, config));
     let mut view = ServerView {
+        upstreams: upstreams.into_values().collect(),
         addresses: addresses(listen, &config.settings),
         default: listen.default,
         tls: tls.is_some(),
@@ -62,7 +78,7 @@ fn server_view(servers: &Alike<'_>, config: &Config) -> ServerView {
         proxies: !protocols.is_empty(),
         hands_over: actions(servers.first()).any(is_handed_over),
         keeps_path: protocols.contains(&Protocol::H2c),
-        locations: views.chain(internal).collect(),
+        locations: views.into_iter().chain(internal).collect(),
         no_rule: locations
             .iter()
             .any(|location| may_find_no_rule(location, config)),
@@ -97,6 +113,31 @@ fn comments<'a>(origins: impl IntoIterator<Item = &'a Origin>) -> Vec<Comment> {
     origins.map(|origin| Comment(origin.to_string())).collect()
 }
 
+/// Name of the upstreams of these hosts. Each port has maps of its own, even if they are equal.
+fn upstreams_id(listen: &Listen, proxies: &[(&Hostname, &Proxy)]) -> Id {
+    let upstreams = proxies
+        .iter()
+        .map(|(host, proxy)| (host, proxy.target, proxy.protocol, proxy.tls));
+    Id::of(&(listen, upstreams.collect::<Vec<_>>()))
+}
+
+fn upstreams_view(
+    id: Id,
+    source: Variable,
+    proxies: &[(&Hostname, &Proxy)],
+    config: &Config,
+) -> UpstreamsView {
+    let hosts = proxies.iter().map(|(host, proxy)| HostUpstreamView {
+        name: Key(host.to_string()),
+        upstream: location::upstream(proxy, config),
+    });
+    UpstreamsView {
+        source,
+        variable: Variable::HostUpstream(id),
+        hosts: hosts.collect(),
+    }
+}
+
 fn addresses(listen: &Listen, settings: &Settings) -> Vec<Address> {
     match listen.address {
         Some(address) => vec![Address::Of(SocketAddr::new(address, listen.port))],
@@ -110,13 +151,13 @@ fn expects_proxy_protocol(settings: &Settings) -> bool {
     source == Some(&RealIpSource::ProxyProtocol)
 }
 
-fn location_view(location: &Location, config: &Config) -> LocationView {
+fn location_view(location: &Location, by_host: Option<Variable>, config: &Config) -> LocationView {
     let name = match &location.path {
         LocationPath::Exact(path) => LocationName::Exact(path.clone()),
         LocationPath::Below(path) => LocationName::Below(path.clone()),
     };
     match &location.then {
-        Then::Do(action) => location::action(name, action, config),
+        Then::Do(action) => location::action(name, action, by_host, config),
         Then::Dispatch(dispatch) => location::dispatch(name, *dispatch),
     }
 }
@@ -169,6 +210,8 @@ views! {
     }
 
     struct ServerView {
+        /// The upstreams of locations that depend on the host.
+        upstreams: Vec<UpstreamsView>,
         addresses: Vec<Address>,
         default: bool,
         tls: bool,
@@ -185,6 +228,17 @@ views! {
         locations: Vec<LocationView>,
         no_rule: bool,
         no_path: bool,
+    }
+
+    struct UpstreamsView {
+        source: Variable,
+        variable: Variable,
+        hosts: Vec<HostUpstreamView>,
+    }
+
+    struct HostUpstreamView {
+        name: Key,
+        upstream: Value,
     }
 
     struct ClientView {

@@ -72,6 +72,8 @@ pub(super) enum Variable {
     Dispatch(Id),
     /// What a split chose.
     Split(Id),
+    /// The upstream of a host.
+    HostUpstream(Id),
     /// A path with replaced prefix, percent-encoded, with the query.
     Rewrite(Id),
     /// A path with replaced prefix, decoded, without the query.
@@ -207,6 +209,12 @@ impl Value {
         self
     }
 
+    /// This and another value behind it.
+    pub(super) fn then_value(mut self, value: Self) -> Self {
+        self.0.extend(value.0);
+        self
+    }
+
     /// This and the value of a variable of NGINX behind it.
     pub(super) fn then_nginx(self, name: &'static str) -> Self {
         self.then(Variable::Nginx(name))
@@ -338,6 +346,7 @@ impl Variable {
             Self::Answers(id, part) => format!("answers_{id}_{part}"),
             Self::Dispatch(id) => format!("dispatch_{id}"),
             Self::Split(id) => format!("split_{id}"),
+            Self::HostUpstream(id) => format!("upstream_{id}"),
             Self::Rewrite(id) => format!("rewrite_{id}"),
             Self::DecodedRewrite(id) => format!("decoded_rewrite_{id}"),
             Self::Cors(id, what) => format!("cors_{id}_{what}"),
