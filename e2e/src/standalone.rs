@@ -29,8 +29,8 @@ use crate::{
 /// How long anything the rig waits for may take; on a busy machine a process may get no processor for seconds.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How often the rig looks again at what it waits for.
-const GLANCE: Duration = Duration::from_millis(10);
+/// How long the rig waits at least, and at most, until it looks again at what it waits for.
+const GLANCE: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(250)];
 
 /// The last octet of the operator's admin address; its gateways count from 1.
 const ADMIN_HOST: u8 = 250;
@@ -323,14 +323,16 @@ pub async fn eventually_within<T>(
     patience: Duration,
     mut attempt: impl AsyncFnMut() -> Result<T>,
 ) -> Result<T> {
-    let deadline = Instant::now() + patience;
+    let started = Instant::now();
+    let [least, most] = GLANCE;
     loop {
         match attempt().await {
             Ok(value) => return Ok(value),
-            Err(error) if Instant::now() > deadline => {
+            Err(error) if started.elapsed() > patience => {
                 return Err(error.context(format!("not within {patience:?}")));
             }
-            Err(_) => sleep(GLANCE).await,
+            // What takes long is looked at seldom, as looking takes processors from those that are waited for.
+            Err(_) => sleep((started.elapsed() / 50).clamp(least, most)).await,
         }
     }
 }
