@@ -24,25 +24,33 @@ async fn serves_on(standalone: &Standalone, edge: &Target) -> Result<()> {
     edge.get("good.example", "/").await?.seen()?;
     standalone.apply("next.yaml", &route_to("next.example", "shop"))?;
     eventually(async || edge.get("next.example", "/").await?.seen()).await?;
+    // Whatever was wrong before that is known by now.
+    edge.get("good.example", "/").await?.seen()?;
     Ok(())
 }
 
 #[tokio::test]
 async fn file_that_does_not_parse_keeps_its_objects() -> Result<()> {
     let (standalone, _backend, edge) = good().await?;
-    for broken in [
+    let broken = [
         "{",
         "kind: [",
         "\u{0}",
-        "kind: Pizza\napiVersion: v1\n",
         "- 1\n- 2\n",
         "kind: HTTPRoute\nspec: 1\n",
-    ] {
+    ];
+    for (number, broken) in broken.into_iter().enumerate() {
         standalone.apply("good.yaml", broken)?;
         standalone.apply("other.yaml", broken)?;
-        edge.get("good.example", "/").await?.seen()?;
+        // When what came later is known, so are they.
+        let later = format!("later-{number}.example");
+        standalone.apply("later.yaml", &route_to(&later, "shop"))?;
+        eventually(async || edge.get(&later, "/").await?.seen()).await?;
+        let kept = edge.get("good.example", "/").await?;
+        assert_eq!(kept.status, 200, "{broken:?}: {kept}");
     }
-    standalone.apply("good.yaml", "{")?;
+    // A kind that nobody knows is left out.
+    standalone.apply("other.yaml", "kind: Pizza\napiVersion: v1\n")?;
     serves_on(&standalone, &edge).await
 }
 
