@@ -2,7 +2,7 @@
 //!
 //! Words are few and alike, so that most requests meet several routes and differ from a match in one thing.
 
-use crate::reference::{Gateway, Match, PathMatch, Request, Route, ValueMatch};
+use crate::reference::{Gateway, Match, PathMatch, Request, Route, Rule, ValueMatch};
 
 const HOSTS: [&str; 11] = [
     "shop.example",
@@ -32,7 +32,7 @@ const VALUES: [&str; 8] = ["one", "one", "two", "two", "One", "one two", "a,b", 
 const VALUE_PATTERNS: [&str; 6] = ["one", "o.*", "[a-z]+", "one|two", ".*", "(one)?two"];
 const HEADERS: [&str; 3] = ["x-a", "X-A", "version"];
 const PARAMETERS: [&str; 3] = ["q", "Q", "q1"];
-const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
+const METHODS: [&str; 3] = ["GET", "POST", "OPTIONS"];
 
 /// A reproducible stream of choices: `SplitMix64`, see <https://prng.di.unimi.it/splitmix64.c>.
 #[derive(Clone, Debug)]
@@ -56,8 +56,16 @@ impl Random {
 
     /// A request.
     pub fn request(&mut self) -> Request {
+        let mut request = self.any_request();
+        if self.one_in(3) {
+            self.make_preflight(&mut request);
+        }
+        request
+    }
+
+    fn any_request(&mut self) -> Request {
         Request {
-            method: (*self.one_of(&METHODS[..2])).to_owned(),
+            method: (*self.one_of(&METHODS)).to_owned(),
             host: (*self.one_of(&HOSTS)).to_owned(),
             path: self.request_path(),
             query: self.list(3, Self::query_pair).join("&"),
@@ -65,6 +73,20 @@ impl Random {
                 let name = (*random.one_of(&HEADERS)).to_owned();
                 (name, (*random.one_of(&VALUES)).to_owned())
             }),
+        }
+    }
+
+    /// Makes of a request what a browser asks before it sends it for a page of another origin, now and then with a part
+    /// of it missing.
+    fn make_preflight(&mut self, request: &mut Request) {
+        let wanted = std::mem::replace(&mut request.method, "OPTIONS".to_owned());
+        for (name, value) in [
+            ("origin", "https://page.example"),
+            ("access-control-request-method", &wanted),
+        ] {
+            if !self.one_in(8) {
+                request.headers.push((name.to_owned(), value.to_owned()));
+            }
         }
     }
 
@@ -86,7 +108,10 @@ impl Random {
         let created = self.below(2).try_into().expect("less than 2");
         let listener = self.one_in(4).then(|| self.below(listeners));
         let rules = (0..=self.below(3))
-            .map(|_| (0..=self.below(2)).map(|_| self.r#match()).collect())
+            .map(|_| Rule {
+                matches: (0..=self.below(2)).map(|_| self.r#match()).collect(),
+                cors: self.one_in(2),
+            })
             .collect();
         Route {
             name: ("routes".to_owned(), name),
@@ -107,7 +132,7 @@ impl Random {
             ((*random.one_of(&PARAMETERS)).to_owned(), random.value_match())
         });
         query.dedup_by(|later, earlier| later.0 == earlier.0);
-        let method = self.one_in(4).then(|| (*self.one_of(&METHODS[..2])).to_owned());
+        let method = self.one_in(2).then(|| (*self.one_of(&METHODS)).to_owned());
         Match {
             path: self.path_match(),
             method,
@@ -234,5 +259,19 @@ mod tests {
             winner(&gateway, &random.request()).is_some()
         });
         assert!((150..850).contains(&served.count()));
+    }
+
+    #[test]
+    fn some_preflight_requests_are_taken_by_the_method_that_they_ask_for() {
+        let mut random = Random::seeded(1);
+        let taken = (0..1000).filter(|_| {
+            let gateway = random.gateway();
+            let mut plain = gateway.clone();
+            let rules = plain.routes.iter_mut().flat_map(|route| &mut route.rules);
+            rules.for_each(|rule| rule.cors = false);
+            let request = random.request();
+            winner(&gateway, &request) != winner(&plain, &request)
+        });
+        assert!(taken.count() >= 5);
     }
 }

@@ -3,7 +3,8 @@
 //! It shares no code with the product: tests send random requests through NGINX and expect the same answer.
 //! The order is that of <https://gateway-api.sigs.k8s.io/reference/spec/#httprouterule>, with what the
 //! specification leaves open decided as the product documents it: regular expressions match the whole value and
-//! come between exact paths and prefixes, the longer pattern first.
+//! come between exact paths and prefixes, the longer pattern first; preflight requests count as having the method they
+//! ask for where a rule with a policy for them matches by that, after rules that match by theirs.
 
 use std::cmp::Reverse;
 
@@ -29,8 +30,17 @@ pub struct Route {
     pub listener: Option<usize>,
     /// Its hostnames; empty for any.
     pub hostnames: Vec<String>,
-    /// Its rules, each a list of matches; a rule matches when one of them does.
-    pub rules: Vec<Vec<Match>>,
+    /// Its rules.
+    pub rules: Vec<Rule>,
+}
+
+/// A rule of a route: it matches when one of its matches does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Its matches.
+    pub matches: Vec<Match>,
+    /// Whether it has a CORS filter.
+    pub cors: bool,
 }
 
 /// A match of a rule: all of it has to fit.
@@ -90,28 +100,28 @@ pub fn winner(gateway: &Gateway, request: &Request) -> Option<(usize, usize)> {
     let attached = routes.filter(|(_, route)| route.listener.is_none_or(|only| only == listener));
     let candidates = attached.flat_map(|(number, route)| {
         let hostname = hostname_rank(&route.hostnames, &host);
-        let matches = route.rules.iter().enumerate().flat_map(|(rule, matches)| {
-            matches
-                .iter()
-                .enumerate()
-                .map(move |(position, wanted)| (rule, position, wanted))
+        let matches = route.rules.iter().enumerate().flat_map(|(number, rule)| {
+            let matches = rule.matches.iter().enumerate();
+            matches.map(move |(position, wanted)| (number, position, wanted, rule.cors))
         });
         matches.filter_map(move |candidate| Some((hostname?, number, route, candidate)))
     });
-    let matching = candidates.filter(|(.., (_, _, wanted))| wanted.fits(request, &path));
-    let best = matching.min_by_key(|(hostname, _, route, (rule, position, wanted))| {
-        let conditions = Reverse((wanted.method.is_some(), wanted.headers.len(), wanted.query.len()));
-        (
-            Reverse(*hostname),
+    let matching = candidates.filter_map(|(hostname, number, route, (rule, position, wanted, cors))| {
+        let method = wanted.method_rank(request, cors)?;
+        let precedence = (
+            Reverse(hostname),
             wanted.path.rank(),
-            conditions,
+            Reverse((method, wanted.headers.len(), wanted.query.len())),
             route.created,
             &route.name,
-            *rule,
-            *position,
-        )
+            rule,
+            position,
+        );
+        wanted
+            .fits(request, &path)
+            .then_some((precedence, (number, rule)))
     });
-    best.map(|(_, route, _, (rule, ..))| (route, rule))
+    matching.min().map(|(_, winner)| winner)
 }
 
 impl Request {
@@ -121,6 +131,16 @@ impl Request {
             "" => self.path.clone(),
             query => format!("{}?{query}", self.path),
         }
+    }
+
+    /// The method that a preflight request asks for: `OPTIONS` with an origin.
+    fn asked_for(&self) -> Option<&str> {
+        let header = |name| {
+            let mut headers = self.headers.iter();
+            headers.find_map(|(header, value)| (header == name).then_some(value.as_str()))
+        };
+        header("origin").filter(|_| self.method == "OPTIONS")?;
+        header("access-control-request-method")
     }
 }
 
@@ -157,6 +177,17 @@ fn hostname_rank(hostnames: &[String], host: &str) -> Option<(bool, usize)> {
 }
 
 impl Match {
+    /// More for what goes first: a match by the request's method, then by that which a preflight request asks for, then
+    /// by none. None where it is by another one.
+    fn method_rank(&self, request: &Request, cors: bool) -> Option<u8> {
+        match self.method.as_deref() {
+            None => Some(0),
+            Some(method) if method == request.method => Some(2),
+            method => (cors && method == request.asked_for()).then_some(1),
+        }
+    }
+
+    /// Whether all but the method fits.
     fn fits(&self, request: &Request, path: &[u8]) -> bool {
         let header = |name: &str| {
             let lines = request
@@ -177,10 +208,6 @@ impl Match {
             text(value)
         };
         self.path.fits(path)
-            && self
-                .method
-                .as_ref()
-                .is_none_or(|method| *method == request.method)
             && self
                 .headers
                 .iter()
@@ -291,12 +318,16 @@ mod tests {
     fn a_failed_condition_falls_through_to_a_shorter_path() {
         let rule = |path: &str, method: Option<&str>| {
             let path = PathMatch::Prefix(path.to_owned());
-            vec![Match {
+            let only = Match {
                 path,
                 method: method.map(str::to_owned),
                 headers: Vec::new(),
                 query: Vec::new(),
-            }]
+            };
+            Rule {
+                matches: vec![only],
+                cors: false,
+            }
         };
         let name = ("a".to_owned(), "a".to_owned());
         let rules = vec![rule("/", None), rule("/shop", Some("POST"))];

@@ -90,7 +90,7 @@ async fn compare(loopback: &Loopback, backend: &Echo, seed: u64) -> Result<u64> 
     Ok(served)
 }
 
-/// The route and rule that a redirect or a backend names.
+/// The route and rule that a redirect, a CORS filter or a backend names.
 async fn answer(connection: &mut Connection, request: &Request) -> Result<Picked> {
     let Request {
         method,
@@ -108,6 +108,7 @@ async fn answer(connection: &mut Connection, request: &Request) -> Result<Picked
     let location = answer.header("location");
     match answer.status.as_u16() {
         404 => Ok(None),
+        204 => picked(answer.header("access-control-expose-headers")),
         302 => {
             let host = location.split('/').nth(2).unwrap_or_default();
             picked(host.split('.').next().unwrap_or_default())
@@ -237,9 +238,9 @@ fn listener(number: usize) -> String {
 }
 
 fn manifest(number: usize, route: &Route) -> Value {
-    let rules = route.rules.iter().enumerate().map(|(rule, matches)| {
-        let mut leading = leading(number, rule);
-        leading["matches"] = matches.iter().map(condition).collect();
+    let rules = route.rules.iter().enumerate().map(|(index, rule)| {
+        let mut leading = leading(&name(number, index), (number + index) % 3, rule.cors);
+        leading["matches"] = rule.matches.iter().map(condition).collect();
         leading
     });
     let (namespace, name) = &route.name;
@@ -258,22 +259,26 @@ fn manifest(number: usize, route: &Route) -> Value {
     })
 }
 
-/// A rule that leads to one of three, and names itself there: a host, or a backend of either version of HTTP.
-fn leading(route: usize, rule: usize) -> Value {
-    let name = name(route, rule);
-    let service = match (route + rule) % 3 {
+/// A rule that leads to one of three, and names itself there: a host, or a backend of either version of HTTP. With
+/// `cors` it also names itself in its answers to preflight requests.
+fn leading(name: &str, way: usize, cors: bool) -> Value {
+    let mut filters = Vec::new();
+    if cors {
+        let policy = json!({ "allowOrigins": ["*"], "exposeHeaders": [name] });
+        filters.push(json!({ "type": "CORS", "cors": policy }));
+    }
+    let service = match way {
         0 => {
             let redirect = json!({ "hostname": format!("{name}.example") });
-            return json!({ "filters": [{ "type": "RequestRedirect", "requestRedirect": redirect }] });
+            filters.push(json!({ "type": "RequestRedirect", "requestRedirect": redirect }));
+            return json!({ "filters": filters });
         }
         1 => "http",
         _ => "h2c",
     };
     let set = json!({ "set": [{ "name": RULE, "value": name }] });
-    json!({
-        "filters": [{ "type": "RequestHeaderModifier", "requestHeaderModifier": set }],
-        "backendRefs": [{ "name": service, "port": 80 }],
-    })
+    filters.push(json!({ "type": "RequestHeaderModifier", "requestHeaderModifier": set }));
+    json!({ "filters": filters, "backendRefs": [{ "name": service, "port": 80 }] })
 }
 
 fn condition(wanted: &Match) -> Value {
