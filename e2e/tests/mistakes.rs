@@ -32,13 +32,8 @@ async fn serves_on(standalone: &Standalone, edge: &Target) -> Result<()> {
 #[tokio::test]
 async fn file_that_does_not_parse_keeps_its_objects() -> Result<()> {
     let (standalone, _backend, edge) = good().await?;
-    let broken = [
-        "{",
-        "kind: [",
-        "\u{0}",
-        "- 1\n- 2\n",
-        "kind: HTTPRoute\nspec: 1\n",
-    ];
+    let misfit = route_to("good.example", "shop").replace("spec:", "spec: 1 #");
+    let broken = ["{", "kind: [", "\u{0}", &misfit];
     for (number, broken) in broken.into_iter().enumerate() {
         standalone.apply("good.yaml", broken)?;
         standalone.apply("other.yaml", broken)?;
@@ -49,8 +44,17 @@ async fn file_that_does_not_parse_keeps_its_objects() -> Result<()> {
         let kept = edge.get("good.example", "/").await?;
         assert_eq!(kept.status, 200, "{broken:?}: {kept}");
     }
-    // A kind that nobody knows is left out.
-    standalone.apply("other.yaml", "kind: Pizza\napiVersion: v1\n")?;
+    // What names no object is left out, and nobody else with it.
+    for (number, nothing) in [
+        "kind: Pizza\napiVersion: v1\n",
+        "- 1\n- 2\n",
+        "kind: HTTPRoute\nspec: 1\n",
+    ]
+    .iter()
+    .enumerate()
+    {
+        standalone.apply(&format!("nothing-{number}.yaml"), nothing)?;
+    }
     serves_on(&standalone, &edge).await
 }
 
