@@ -12,13 +12,13 @@ use e2e::{
     client::Request,
     cluster::NAMESPACE,
     load::{Load, Running},
-    standalone::eventually,
+    standalone::{eventually, eventually_within},
 };
 use rustix::process::Signal;
-use serde_json::json;
-use tokio::time::{sleep_until, timeout};
+use serde_json::{Value, json};
+use tokio::time::sleep_until;
 
-use crate::harness::{Gateway, Kind, PATIENCE, Pod, Setting, alone, beside_others, number, served};
+use crate::harness::{Gateway, Kind, PROJECTION, Pod, Setting, alone, beside_others, number, served};
 
 /// Puts the load on the gateway while something happens to it, and until it has been enough requests. A route that is
 /// added afterwards is served: nothing is left broken.
@@ -42,8 +42,7 @@ async fn none_fails(
 pub(crate) async fn end<const N: usize>(setting: &Setting, loads: [Running; N]) -> Result<()> {
     let requests = number("REQUESTS", 1000) as u64;
     for load in loads {
-        // The last of them is due a moment before it has its answer.
-        sleep_until(load.started() + Duration::from_secs(requests) / 100 + Duration::from_millis(100)).await;
+        sleep_until(load.started() + Duration::from_secs(requests) / 100).await;
         let report = load.stop().await;
         println!("{}: {report}", setting.namespace);
         ensure!(report.failed() == 0, "{report}");
@@ -78,16 +77,22 @@ async fn no_request_fails_while_helm_upgrades_operator_and_gateways() -> Result<
 async fn no_request_fails_while_all_operators_are_killed() -> Result<()> {
     alone("killed-operators", async |setting: &Setting| {
         none_fails(setting, async |setting, _| {
-            for operator in setting.operators().await? {
-                kill(&operator, "flotilla operator")?;
+            let operators = setting.operators().await?;
+            ensure!(!operators.is_empty(), "there are operators");
+            let pods = setting.namespace_of(Kind::POD, NAMESPACE);
+            let mut starts = Vec::new();
+            for operator in &operators {
+                starts.push(restarts(&pods.get(&operator.name).await?));
             }
-            // First they are not there, as the API server sees it, and then they are.
-            let deployments = setting.namespace_of(Kind::DEPLOYMENT, NAMESPACE);
-            deployments
-                .until("flotilla", "it misses them", |operator| {
-                    operator["status"]["readyReplicas"] != operator["spec"]["replicas"]
-                })
-                .await?;
+            for operator in &operators {
+                kill(operator, "flotilla operator")?;
+            }
+            for (operator, before) in operators.iter().zip(starts) {
+                let runs_again = |pod: &Value| {
+                    restarts(pod) > before && pod["status"]["containerStatuses"][0]["ready"] == true
+                };
+                pods.until(&operator.name, "it runs again", runs_again).await?;
+            }
             setting.operators_settled().await
         })
         .await
@@ -185,7 +190,7 @@ spec:
             "agents were told of another authority after {:.1?}",
             rotated.elapsed()
         );
-        eventually(async || {
+        eventually_within(PROJECTION, async || {
             ensure!(
                 served_certificate().await? != before,
                 "the old certificate is served"
@@ -198,11 +203,9 @@ spec:
         kill_supervisors(&edge).await?;
         end(setting, loads).await?;
         setting.route("after", "after.example").await?;
-        timeout(PATIENCE, async {
-            while served(&edge.http(), "after.example").await.is_err() {}
-        })
-        .await
-        .context("the agent does not trust the operators")?;
+        eventually_within(PROJECTION, async || served(&edge.http(), "after.example").await)
+            .await
+            .context("the agent does not trust the operators")?;
         println!(
             "the new supervisor was told of a route after {:.1?}",
             rotated.elapsed()
@@ -210,6 +213,11 @@ spec:
         Ok(())
     })
     .await
+}
+
+/// How often the container of a pod was started again.
+fn restarts(pod: &Value) -> Option<u64> {
+    pod["status"]["containerStatuses"][0]["restartCount"].as_u64()
 }
 
 async fn pods_of(edge: &Gateway<'_>) -> Result<BTreeSet<String>> {

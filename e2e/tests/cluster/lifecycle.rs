@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use e2e::{cluster::Cluster, standalone::eventually};
+use anyhow::{Result, ensure};
+use e2e::{
+    cluster::Cluster,
+    standalone::{eventually, eventually_within},
+};
 use serde_json::{Value, json};
 
 use crate::harness::{Kind, Setting, alone, beside_others, condition, served};
@@ -60,7 +63,7 @@ async fn drift_heals() -> Result<()> {
         for (kind, path, drift) in [
             (
                 Kind::DEPLOYMENT,
-                "/spec/template/spec/containers/0/image",
+                "/spec/template/spec/terminationGracePeriodSeconds",
                 json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}}),
             ),
             (
@@ -72,6 +75,7 @@ async fn drift_heals() -> Result<()> {
         ] {
             let objects = setting.namespace(kind);
             let before = objects.get(&name).await?;
+            ensure!(before.pointer(path).is_some(), "{before} has no {path}");
             objects.merge(&name, drift).await?;
             objects
                 .until(&name, "it is as it was", is_as_before(before, path))
@@ -137,39 +141,43 @@ async fn nothing_but_definitions_outlives_gateways_and_release() -> Result<()> {
         setting.delete(Kind::GATEWAY, "edge").await?;
         // What is in a namespace of another test goes after its pods, of which a picker may take two minutes to end.
         for kind in OWNED.into_iter().chain([Kind::POD]) {
-            let gone = async {
-                while !setting.everywhere(kind).list(OURS).await?.is_empty() {
-                    tokio::time::sleep(Duration::from_millis(250)).await;
-                }
-                anyhow::Ok(())
-            };
-            let gone = tokio::time::timeout(Duration::from_secs(180), gone).await;
-            gone.with_context(|| format!("{kind:?} of ours are left"))??;
+            eventually_within(Duration::from_mins(5), async || {
+                let left = setting.everywhere(kind).list(OURS).await?.len();
+                ensure!(left == 0, "{left} {kind:?} of ours are left");
+                Ok(())
+            })
+            .await?;
         }
         setting.in_background(Cluster::uninstall).await?;
-        let left = setting.in_background(all_that_is_called_flotilla).await;
+        // What others make of our objects, such as an EndpointSlice, goes after them.
+        let gone = eventually(async || {
+            let left = setting.in_background(all_that_is_called_flotilla).await?;
+            ensure!(left == ["namespace/flotilla-system"], "{left:?} are left");
+            Ok(())
+        })
+        .await;
         setting
             .in_background(|cluster| cluster.install::<&str>(&[]))
             .await?;
-        let left = left?;
-        let stays = |object: &&String| {
-            !object.starts_with("customresourcedefinition") && !object.starts_with("apiservice")
-        };
-        let left: Vec<&String> = left.iter().filter(stays).collect();
-        assert_eq!(left, ["namespace/flotilla-system"]);
-        Ok(())
+        gone
     })
     .await
 }
 
-/// Every object of the cluster, of whatever kind, with our name in its own, but for events, which end by themselves.
+/// Every object of the cluster, of whatever kind, with our name in its own, but for events, which end by themselves, and
+/// definitions, which stay.
 fn all_that_is_called_flotilla(cluster: &Cluster) -> Result<Vec<String>> {
     let mut all = Vec::new();
     for scope in ["--namespaced=true", "--namespaced=false"] {
         let kinds = cluster.kubectl(&["api-resources", "--verbs=list", "--output=name", scope])?;
         for kind in kinds.lines().filter(|kind| !kind.starts_with("events")) {
             let objects = cluster.kubectl(&["get", kind, "--all-namespaces", "--output=name"])?;
-            let ours = objects.lines().filter(|object| object.contains("flotilla"));
+            let stays = |object: &str| {
+                object.starts_with("customresourcedefinition") || object.starts_with("apiservice")
+            };
+            let ours = objects
+                .lines()
+                .filter(|object| object.contains("flotilla") && !stays(object));
             all.extend(ours.map(str::to_owned));
         }
     }

@@ -4,7 +4,7 @@
 //! Tests run side by side, each in a namespace of its own, but for those that disturb or measure what all share: these
 //! have the cluster to themselves for as long as they take. Full lengths, which take longer than every change should
 //! wait for, are asked for in the environment: `REQUESTS=6000 SECONDS=8 ROUTES=1000 STRANGERS=20000 GATEWAYS=50
-//! HOSTILE=2500`.
+//! HOSTILE=2500`. So are the limits on time that are claimed, `AT_REST=yes`; they are ten times as wide otherwise.
 
 mod chart;
 mod disruption;

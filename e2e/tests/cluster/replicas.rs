@@ -6,7 +6,7 @@ use anyhow::Result;
 use e2e::cluster::NAMESPACE;
 use kube::api::DeleteParams;
 
-use crate::harness::{Kind, Setting, alone, served};
+use crate::harness::{Kind, Setting, alone, limit, served};
 
 #[tokio::test]
 async fn another_operator_leads_when_the_leader_is_gone() -> Result<()> {
@@ -33,16 +33,21 @@ async fn another_operator_leads_when_the_leader_is_gone() -> Result<()> {
         );
         let (next, _) = setting.leader_and_others().await?;
         assert_ne!(next.name, leader.name);
-        assert!(gone.elapsed() < Duration::from_secs(30), "{:?}", gone.elapsed());
+        assert!(
+            gone.elapsed() < limit(Duration::from_secs(30)),
+            "{:?}",
+            gone.elapsed()
+        );
         setting.operators_settled().await
     })
     .await
 }
+
 /// As where whatever applied the chart has left the Lease out.
 #[tokio::test]
 async fn a_lease_that_is_not_there_is_made() -> Result<()> {
     alone("lease", async |setting: &Setting| {
-        let leases = setting.namespace_of(Kind::new("coordination.k8s.io/v1", "Lease"), NAMESPACE);
+        let leases = setting.namespace_of(Kind::LEASE, NAMESPACE);
         leases.delete("flotilla").await?;
         leases
             .until("flotilla", "somebody holds it", |lease| {

@@ -6,13 +6,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use e2e::{client::Target, cluster::NAMESPACE};
+use e2e::{client::Target, cluster::NAMESPACE, process::Process};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::api::DeleteParams;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Kind, Pod, Setting, Usage, alone, number, route, served};
+use crate::harness::{Kind, Pod, Setting, Usage, alone, limit, number, route, served};
 
 const KIB: u64 = 1024;
 
@@ -63,7 +63,7 @@ async fn routes_that_are_added_one_by_one_serve_at_once() -> Result<()> {
             println!("  and the last {}: {}", routes - last, spread(&times[last..]));
         }
         let median = median(&from_end);
-        assert!(median < Duration::from_millis(500), "{median:?}");
+        assert!(median < limit(Duration::from_millis(500)), "{median:?}");
         Ok(())
     })
     .await
@@ -90,7 +90,7 @@ async fn operators_that_restart_with_many_routes_serve_changes_within_five_secon
         served(&edge.http(), "after.example").await?;
         let took = restarted.elapsed();
         println!("a change served {took:.1?} after the restart of all operators, with 150 routes");
-        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert!(took < limit(Duration::from_secs(5)), "{took:?}");
         setting.operators_settled().await
     })
     .await
@@ -102,16 +102,18 @@ async fn objects_that_nobody_refers_to_take_no_memory() -> Result<()> {
         setting.echo(1).await?;
         let edge = setting.gateway("edge").await?;
         let operators = setting.operators().await?;
-        let memory = async || {
-            let mut memory = Vec::new();
-            for operator in &operators {
-                memory.push(setting.usage(operator).await?.memory / KIB);
-            }
-            anyhow::Ok(memory)
+        // Not as the kubelet says, whose figures may be older than the strangers.
+        let memory = || {
+            let of = |operator: &Pod| {
+                let processes = operator.processes_of("flotilla operator");
+                processes.iter().map(Process::anonymous).sum::<u64>()
+            };
+            operators.iter().map(of).collect::<Vec<_>>()
         };
         setting.route("before", "before.example").await?;
         served(&edge.http(), "before.example").await?;
-        let before = memory().await?;
+        let before = memory();
+        assert!(before.iter().all(|memory| *memory > 0), "{before:?}");
         let strangers = number("STRANGERS", 2000);
         let content = "x".repeat(1024);
         let objects = (0..strangers / 2).flat_map(|number| {
@@ -124,7 +126,7 @@ async fn objects_that_nobody_refers_to_take_no_memory() -> Result<()> {
         apply_all(setting, objects).await?;
         setting.route("after", "after.example").await?;
         served(&edge.http(), "after.example").await?;
-        let after = memory().await?;
+        let after = memory();
         println!("{strangers} Secrets and ConfigMaps: operators have {after:?} KiB, {before:?} before");
         for (before, after) in before.iter().zip(&after) {
             assert!(*after < before + 5 * KIB, "{before} KiB, then {after}");
@@ -176,7 +178,7 @@ async fn a_frozen_agent_delays_nobody_else() -> Result<()> {
         let none_yet = answer.as_ref().is_ok_and(|answer| answer.status == 404);
         assert!(none_yet, "the frozen agent is not frozen: {answer:?}");
         served(&frozen.http(), "shop.example").await?;
-        assert!(took < Duration::from_secs(3), "{took:?}");
+        assert!(took < limit(Duration::from_secs(3)), "{took:?}");
         Ok(())
     })
     .await

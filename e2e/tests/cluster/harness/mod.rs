@@ -10,7 +10,11 @@ mod objects;
 mod operator;
 mod pods;
 
-use std::{panic::AssertUnwindSafe, panic::resume_unwind, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use e2e::cluster::{Cluster, NAMESPACE};
@@ -22,7 +26,7 @@ use kube::{
 use serde_json::json;
 use tokio::sync::{OnceCell, RwLock};
 
-pub(crate) use e2e::environment::number;
+pub(crate) use e2e::environment::{limit, number};
 
 pub(crate) use self::{
     gateway::{Gateway, manifest, route, served},
@@ -30,8 +34,11 @@ pub(crate) use self::{
     pods::{Pod, Usage},
 };
 
-/// How long anything that a test waits for may take.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+/// How long anything that a test waits for may take: pods may have to start one after the other, and to end before that.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// How long the kubelet may take to bring a Secret or a `ConfigMap` into a pod, and the pod to notice.
+pub(crate) const PROJECTION: Duration = Duration::from_mins(4);
 
 /// Held by the tests that run side by side, or by one that wants to be alone.
 static TURN: RwLock<()> = RwLock::const_new(());
@@ -50,28 +57,35 @@ pub(crate) struct Setting {
 /// Runs a test in a namespace of this name while others run in theirs.
 pub(crate) async fn beside_others(name: &str, test: impl AsyncFnOnce(&Setting) -> Result<()>) -> Result<()> {
     let _turn = TURN.read().await;
-    run(name, test).await
+    let outcome = outcome(name, test).await;
+    outcome.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// Runs a test in a namespace of this name while no other runs.
 pub(crate) async fn alone(name: &str, test: impl AsyncFnOnce(&Setting) -> Result<()>) -> Result<()> {
     let _turn = TURN.write().await;
-    let outcome = run(name, test).await;
-    if outcome.is_err() {
+    let outcome = outcome(name, test).await;
+    if !matches!(outcome, Ok(Ok(()))) {
         // Whatever it has done to the operator, the next test is not to suffer.
-        Cluster::expect_running()?.install::<&str>(&[])?;
+        let mended = Cluster::expect_running().and_then(|cluster| cluster.install::<&str>(&[]));
+        mended.unwrap_or_else(|error| eprintln!("the operator is not as it was: {error:#}"));
     }
-    outcome
+    outcome.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-async fn run(name: &str, test: impl AsyncFnOnce(&Setting) -> Result<()>) -> Result<()> {
-    let setting = Setting::make(name).await?;
+/// What comes of a test in a namespace of this name, a panic included; one that failed has shown what there is to see.
+async fn outcome(name: &str, test: impl AsyncFnOnce(&Setting) -> Result<()>) -> thread::Result<Result<()>> {
+    let setting = match Setting::make(name).await {
+        Ok(setting) => setting,
+        Err(error) => return Ok(Err(error)),
+    };
     let outcome = AssertUnwindSafe(test(&setting)).catch_unwind().await;
-    if !matches!(outcome, Ok(Ok(()))) {
+    let is_good = matches!(outcome, Ok(Ok(())));
+    if !is_good {
         setting.explain();
     }
-    setting.namespace(Kind::NAMESPACE).delete(name).await?;
-    outcome.unwrap_or_else(|panic| resume_unwind(panic))
+    let deleted = setting.namespace(Kind::NAMESPACE).delete(name).await;
+    if is_good { Ok(deleted) } else { outcome }
 }
 
 impl Setting {

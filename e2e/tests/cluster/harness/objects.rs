@@ -3,12 +3,12 @@
 use std::pin::pin;
 
 use anyhow::{Context as _, Result};
-use futures::TryStreamExt as _;
+use futures::StreamExt as _;
 use kube::{
     Api, ResourceExt as _,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::GroupVersionKind,
-    runtime::watcher::watch_object,
+    runtime::{WatchStreamExt as _, watcher::watch_object},
 };
 use serde_json::{Value, json};
 
@@ -235,9 +235,16 @@ impl Objects {
     ) -> Result<Value> {
         let mut last = Value::Null;
         let watch = async {
-            let mut changes = pin!(watch_object(self.api.clone(), name));
-            while let Some(object) = changes.try_next().await? {
-                last = serde_json::to_value(object)?;
+            let mut changes = pin!(watch_object(self.api.clone(), name).default_backoff());
+            while let Some(change) = changes.next().await {
+                match change {
+                    Ok(object) => last = serde_json::to_value(object)?,
+                    // It begins anew by itself.
+                    Err(error) => {
+                        eprintln!("the watch of {} {name} broke off: {error}", self.kind);
+                        continue;
+                    }
+                }
                 if holds(&last) {
                     break;
                 }

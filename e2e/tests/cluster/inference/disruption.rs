@@ -12,19 +12,15 @@ use e2e::{
     client::{Protocol, Target},
     cluster::NAMESPACE,
     load::Load,
-    standalone::eventually,
+    standalone::{eventually, eventually_within},
 };
 use serde_json::json;
-use tokio::time::timeout;
 
 use super::{PICKER, completion, served};
 use crate::{
     disruption::end,
-    harness::{Gateway, Kind, Pod, Setting, alone, beside_others},
+    harness::{Gateway, Kind, PROJECTION, Pod, Setting, alone, beside_others},
 };
-
-/// How long the kubelet may take to bring a Secret into a pod, and the picker to notice.
-const SECRET_PATIENCE: Duration = Duration::from_mins(4);
 
 /// Puts the load on the model servers while something happens to their picker, and until it has been enough requests.
 async fn none_fails(setting: &Setting, disrupt: impl AsyncFnOnce(&Setting) -> Result<()>) -> Result<()> {
@@ -156,7 +152,7 @@ async fn certificate(setting: &Setting) -> Result<Vec<u8>> {
 
 /// Waits until the picker shows another certificate than this.
 async fn shows_another(setting: &Setting, before: &[u8]) -> Result<()> {
-    eventually_within(SECRET_PATIENCE, async || {
+    eventually_within(PROJECTION, async || {
         let now = certificate(setting).await?;
         ensure!(now != before, "the picker shows the old certificate");
         Ok(())
@@ -174,11 +170,4 @@ fn successor() -> Result<serde_json::Value> {
         (format!("{made}.crt")): authority.certificate,
         (format!("{made}.key")): authority.key(),
     }}))
-}
-
-/// Tries until it succeeds, for this long at most.
-async fn eventually_within(patience: Duration, attempt: impl AsyncFn() -> Result<()>) -> Result<()> {
-    timeout(patience, async { while eventually(&attempt).await.is_err() {} })
-        .await
-        .with_context(|| format!("not within {patience:?}"))
 }
