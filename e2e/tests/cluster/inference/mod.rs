@@ -99,11 +99,16 @@ async fn a_pool_with_a_picker_of_ours_streams_within_a_minute() -> Result<()> {
         assert!(events.len() > 2, "{events:?}");
 
         assert_eq!(picker["status"]["pools"], json!(["tide"]));
-        let pool = setting.namespace(POOL).get("tide").await?;
-        let parent = &pool["status"]["parents"][0];
-        for told in ["Accepted", "ResolvedRefs"] {
-            assert_eq!(condition(parent, told)["status"], "True", "{told}: {pool}");
-        }
+        let is_told = |pool: &Value| {
+            let parent = &pool["status"]["parents"][0];
+            ["Accepted", "ResolvedRefs"]
+                .iter()
+                .all(|told| condition(parent, told)["status"] == "True")
+        };
+        setting
+            .namespace(POOL)
+            .until("tide", "its gateway serves it", is_told)
+            .await?;
         for (object, story) in [
             ("endpointpicker/tide-picker", "1 of 1 pods pick."),
             (
@@ -112,10 +117,19 @@ async fn a_pool_with_a_picker_of_ours_streams_within_a_minute() -> Result<()> {
             ),
             ("httproute/tide", "All references lead to a backend."),
         ] {
-            let own = format!("--namespace={}", setting.namespace);
-            let said = setting.cluster.kubectl(&[&own, "describe", object])?;
-            assert!(said.contains(story), "{said}");
+            is_described(setting, object, story).await?;
         }
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until what is said of an object has these words.
+async fn is_described(setting: &Setting, object: &str, words: &str) -> Result<()> {
+    let own = format!("--namespace={}", setting.namespace);
+    eventually(async || {
+        let said = setting.cluster.kubectl(&[&own, "describe", object])?;
+        ensure!(said.contains(words), "no {words:?} in {said}");
         Ok(())
     })
     .await

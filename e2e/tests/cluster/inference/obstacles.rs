@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{PICKER, load_images};
+use super::{PICKER, is_described, load_images};
 use crate::harness::{Setting, beside_others, condition};
 
 /// Settings with which no picker can run, and what is said of them: what is wrong, and where that is set.
@@ -69,11 +69,7 @@ async fn a_picker_that_cannot_run_says_why_and_what_to_do() -> Result<()> {
                 .until(name, "it says why it does not pick", says)
                 .await?;
             println!("{name}: {}", condition(&picker["status"], "Available")["message"]);
-            let own = format!("--namespace={}", setting.namespace);
-            let said = setting
-                .cluster
-                .kubectl(&[&own, "describe", &format!("endpointpicker/{name}")])?;
-            assert!(said.contains(words[0]), "{said}");
+            is_described(setting, &format!("endpointpicker/{name}"), words[0]).await?;
         }
         Ok(())
     })
