@@ -1,5 +1,7 @@
 //! `flotilla status`: what runs and what is wrong, in one command.
 
+use std::path::Path;
+
 use anyhow::Result;
 use e2e::{
     command::output,
@@ -63,8 +65,10 @@ async fn the_report_says_what_runs_and_why_the_rest_does_not() -> Result<()> {
             "Service report/echo does not exist".to_owned(),
         ]
         .into();
+        let build = setting.in_background(|_| Binaries::build(Profile::Dev));
+        let flotilla = build.await?.flotilla;
         let text = eventually(async || {
-            let text = report(setting, &[]).await?;
+            let text = report(setting, &flotilla, &[]).await?;
             // How wide columns are is up to the gateways of other tests as well.
             let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
             for part in &wanted {
@@ -76,7 +80,7 @@ async fn the_report_says_what_runs_and_why_the_rest_does_not() -> Result<()> {
         println!("{text}");
         assert!(!text.contains(&healthy_pod.name), "{text}");
 
-        let text = report(setting, &["report/homeless"]).await?;
+        let text = report(setting, &flotilla, &["report/homeless"]).await?;
         assert!(
             text.contains("nodes are available") && !text.contains("refused"),
             "{text}"
@@ -87,11 +91,9 @@ async fn the_report_says_what_runs_and_why_the_rest_does_not() -> Result<()> {
 }
 
 /// What `flotilla status` prints with these arguments.
-async fn report(setting: &Setting, arguments: &'static [&str]) -> Result<String> {
+async fn report(setting: &Setting, flotilla: &Path, arguments: &'static [&str]) -> Result<String> {
+    let flotilla = flotilla.to_owned();
     setting
-        .in_background(move |cluster| {
-            let flotilla = Binaries::build(Profile::Dev)?.flotilla;
-            output(cluster.command(flotilla).arg("status").args(arguments))
-        })
+        .in_background(move |cluster| output(cluster.command(flotilla).arg("status").args(arguments)))
         .await
 }

@@ -87,6 +87,13 @@ async fn nothing_is_written_when_nothing_has_changed() -> Result<()> {
         setting.route("shop", "shop.example").await?;
         served(&edge.http(), "shop.example").await?;
         setting.programmed("edge").await?;
+        let is_accepted =
+            |route: &Value| condition(&route["status"]["parents"][0], "Accepted")["status"] == "True";
+        let routes = setting.namespace(Kind::HTTP_ROUTE);
+        routes.until("shop", "it is accepted", is_accepted).await?;
+        let has_it = |gateway: &Value| gateway["status"]["listeners"][0]["attachedRoutes"] == 1;
+        let gateways = setting.namespace(Kind::GATEWAY);
+        gateways.until("edge", "it has the route", has_it).await?;
         let versions = async || {
             let mut versions = Vec::new();
             for (kind, name) in [
