@@ -150,18 +150,12 @@ fn address(identity: &str) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::pending, sync::Arc};
+    use std::sync::Arc;
 
-    use axum::{
-        BoxError, body,
-        http::{Method, Request, Response},
-    };
-    use futures::stream;
-    use kube::client::Body;
+    use axum::http::Method;
     use parking_lot::Mutex;
     use serde_json::{Value, json};
     use tokio::time::{Instant, timeout_at};
-    use tower::service_fn;
 
     use super::*;
     use crate::mock;
@@ -181,7 +175,7 @@ mod tests {
             let lease = Arc::new(Mutex::new(json!({"metadata": {"name": "flotilla"}, "spec": {}})));
             let (writes, written) = watch::channel(Instant::now());
             let stored = lease.clone();
-            let prompt = mock::client(move |asked| {
+            let client = mock::client(move |asked| {
                 let mut lease = stored.lock();
                 if let (Method::PATCH, Value::Object(changes)) = (asked.method, &asked.body["spec"]) {
                     for (field, value) in changes {
@@ -192,28 +186,11 @@ mod tests {
                 Some((200, lease.clone()))
             });
             let (hanging, hangs) = watch::channel(None);
-            let service = service_fn(move |request: Request<Body>| {
-                let (prompt, hangs) = (prompt.clone(), hangs.borrow().as_ref() == Some(request.method()));
-                async move {
-                    match *request.method() {
-                        Method::PATCH if hangs => pending().await,
-                        // It begins to answer.
-                        _ if hangs => {
-                            let never = stream::pending::<Result<Vec<u8>, BoxError>>();
-                            Ok(Response::new(body::Body::from_stream(never)))
-                        }
-                        _ => prompt
-                            .send(request)
-                            .await
-                            .map(|answer| answer.map(body::Body::new)),
-                    }
-                }
-            });
             Self {
                 lease,
                 written,
                 hanging,
-                client: Client::new(service, "default"),
+                client: mock::hanging(client, move |method| hangs.borrow().as_ref() == Some(method)),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! An API server for tests that says what a test wants it to say.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, future::pending, sync::Arc};
 
 use axum::http::{Method, Request, Response};
 use kube::{Client, client::Body};
@@ -32,7 +32,7 @@ pub(crate) fn client(answer: impl Fn(Asked) -> Option<(u16, Value)> + Send + Syn
                 body: serde_json::from_slice(&body).unwrap_or_default(),
             };
             if asked.query.contains("watch=true") {
-                return std::future::pending().await;
+                return pending().await;
             }
             let nothing = (
                 404,
@@ -45,6 +45,20 @@ pub(crate) fn client(answer: impl Fn(Asked) -> Option<(u16, Value)> + Send + Syn
                     .body(Body::from(object.to_string().into_bytes()))
                     .unwrap(),
             )
+        }
+    });
+    Client::new(service, "default")
+}
+
+/// A client of an API server that answers as that of another one, or not at all.
+pub(crate) fn hanging(client: Client, hangs: impl Fn(&Method) -> bool + Send + 'static) -> Client {
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (client, hangs) = (client.clone(), hangs(request.method()));
+        async move {
+            if hangs {
+                return pending().await;
+            }
+            client.send(request).await
         }
     });
     Client::new(service, "default")

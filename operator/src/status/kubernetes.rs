@@ -58,15 +58,20 @@ pub async fn write_to_cluster(
             sleep(RECONNECTED).await;
         }
         let changes = statuses.borrow_and_update().clone();
-        let failed = write_all(&client, &changes, &mut written, &mut announcer, &metrics).await;
+        let turn = async {
+            let failed = write_all(&client, &changes, &mut written, &mut announcer, &metrics).await;
+            tokio::select! {
+                published = statuses.changed() => published.is_ok(),
+                () = sleep(AGAIN), if failed => true,
+            }
+        };
         tokio::select! {
-            published = statuses.changed() => if published.is_err() { return },
-            // The next leader may have written something else.
+            goes_on = turn => if !goes_on { return },
+            // The next leader may have written something else. What is on its way is its to write.
             _ = leads.changed() => {
                 written.clear();
                 announcer.forget();
             }
-            () = sleep(AGAIN), if failed => {}
         }
     }
 }
@@ -177,9 +182,49 @@ fn resource(kind: &str) -> Option<ApiResource> {
 
 #[cfg(test)]
 mod tests {
-    use operator_core::api::GatewayStatus;
+    use operator_core::{api::GatewayStatus, object::ObjectKey};
+    use tokio::time::timeout;
 
     use super::*;
+    use crate::mock;
+
+    #[tokio::test]
+    async fn who_leads_no_longer_waits_for_no_answer() {
+        let (calls, mut called) = watch::channel(0);
+        let client = mock::hanging(mock::client(|_| None), move |_| {
+            calls.send_modify(|calls| *calls += 1);
+            true
+        });
+        let change = StatusChange {
+            kind: "Gateway",
+            object: ObjectKey::new("default", "edge"),
+            resource_version: None,
+            status: Status::Gateway(GatewayStatus::default()),
+        };
+        let statuses = watch::Sender::new(Arc::new(vec![change]));
+        let leads = watch::Sender::new(true);
+        let author = Author {
+            controller: "flotilla.dev/gateway-controller".to_owned(),
+            instance: "flotilla-7".to_owned(),
+        };
+        let writing = write_to_cluster(
+            client,
+            author,
+            statuses.subscribe(),
+            leads.subscribe(),
+            Arc::default(),
+        );
+        let leading = async {
+            called.wait_for(|calls| *calls == 1).await.unwrap();
+            leads.send_replace(false);
+            leads.send_replace(true);
+            called.wait_for(|calls| *calls == 2).await.unwrap();
+        };
+        tokio::select! {
+            () = writing => panic!("writing lasts for ever"),
+            written = timeout(Duration::from_secs(20), leading) => written.unwrap(),
+        }
+    }
 
     #[test]
     fn what_is_absent_is_taken_away() {

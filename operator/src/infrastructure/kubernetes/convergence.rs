@@ -100,13 +100,22 @@ impl Convergence {
         self.owned.trouble().or_else(|| self.failures.get(owner).cloned())
     }
 
-    /// Applies what is not as wanted, and deletes what is ours and not wanted, if it is on us to act.
+    /// Applies what is not as wanted, and deletes what is ours and not wanted, if it is on us to act and as long as it is.
     pub(super) async fn approach(&mut self, mut wanted: Objects) {
         // The objects of an owner who has just gone vanish one by one: that is no drift to heal.
         wanted.retain(|owner, _| self.family.exists(&self.stores, owner));
         self.failed = false;
-        let owned = self.owned.all().filter(|_| *self.leads.borrow());
-        let Some(owned) = owned else { return };
+        let mut leads = self.leads.clone();
+        tokio::select! {
+            biased;
+            // It is not on us, or no longer: another leader acts by now.
+            Ok(_) = leads.wait_for(|leads| !leads) => {}
+            () = self.act(wanted) => {}
+        }
+    }
+
+    async fn act(&mut self, wanted: Objects) {
+        let Some(owned) = self.owned.all() else { return };
         let keep = self.keep(&wanted);
         self.failures.retain(|owner, _| wanted.contains_key(owner));
         self.settled.retain(|id, _| keep.contains(id));

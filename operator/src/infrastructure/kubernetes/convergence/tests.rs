@@ -8,6 +8,7 @@ use operator_core::{
 };
 use parking_lot::Mutex;
 use serde_json::json;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -158,4 +159,25 @@ async fn what_goes_with_its_gateway_is_not_made_again() {
         .apply_watcher_event(&Event::Delete((*gateway).clone()));
     convergence.approach(wanted()).await;
     assert_eq!(*requests.lock(), [""; 0]);
+}
+
+#[tokio::test]
+async fn who_leads_no_longer_waits_for_no_answer() {
+    let client = mock::client(|asked| asked.path.ends_with('s').then(|| mock::list(&[])));
+    let (leads, leading) = watch::channel(true);
+    let client = mock::hanging(client, move |method| {
+        let is_write = *method == Method::PATCH;
+        if is_write {
+            leads.send_replace(false);
+        }
+        is_write
+    });
+    let cluster = Cluster::default();
+    let mut parts = Parts::new(CancellationToken::new());
+    let mut convergence = convergence(&mut parts, client, &cluster, &writers()).await;
+    convergence.leads = leading;
+    let edge = ObjectKey::new("default", "edge");
+    let wanted = Objects::from([(edge.clone(), objects(&edge, &GatewayInfra::default(), &cluster))]);
+    let approaching = timeout(Duration::from_secs(20), convergence.approach(wanted));
+    assert!(approaching.await.is_ok(), "still waits");
 }
