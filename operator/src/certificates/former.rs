@@ -1,4 +1,8 @@
 //! Authorities that were taken away, and are trusted for a while all the same.
+//!
+//! They are kept in memory alone: what somebody has taken out of the Secret is not for us to write into it again. An
+//! operator that is started meanwhile does not know them, and gateways refuse pickers until the kubelet has brought these
+//! their new certificates.
 
 use std::{
     collections::BTreeMap,

@@ -125,6 +125,7 @@ impl Gateways {
         deployment.as_ref().and_then(refusal_of_pods).or(shortfall)
     }
 
+    /// Where a gateway can be reached, and why it does not run as asked.
     fn state(
         &self,
         gateway: &ObjectKey,
