@@ -66,9 +66,11 @@ pub(crate) async fn alone(name: &str, test: impl AsyncFnOnce(&Setting) -> Result
     let _turn = TURN.write().await;
     let outcome = outcome(name, test).await;
     if !matches!(outcome, Ok(Ok(()))) {
-        // Whatever it has done to the operator, the next test is not to suffer.
-        let mended = Cluster::expect_running().and_then(|cluster| cluster.install::<&str>(&[]));
-        mended.unwrap_or_else(|error| eprintln!("the operator is not as it was: {error:#}"));
+        // Whatever it has done to the operator and to definitions, the next test is not to suffer.
+        let mended = Cluster::expect_running()
+            .and_then(|_| Cluster::up())
+            .and_then(|cluster| cluster.install::<&str>(&[]));
+        mended.unwrap_or_else(|error| eprintln!("the cluster is not as it was: {error:#}"));
     }
     outcome.unwrap_or_else(|panic| resume_unwind(panic))
 }
