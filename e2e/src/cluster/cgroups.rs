@@ -22,7 +22,7 @@ const NODE: &str = "flotilla-node";
 const DAEMONS: &str = "flotilla-node/daemons";
 
 /// How long the kernel may take to let go of a group after its last process.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Makes the node's groups.
 pub(super) fn create() -> Result<()> {
