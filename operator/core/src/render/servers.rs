@@ -51,8 +51,7 @@ fn server_view(servers: &Alike<'_>, config: &Config) -> ServerView {
     for (position, location) in locations.iter().enumerate() {
         let by_host = servers.proxies(position).map(|proxies| {
             let id = upstreams_id(listen, &proxies);
-            let host = if tls.is_some() { "chosen_host" } else { "host" };
-            let view = || upstreams_view(id, Variable::Nginx(host), &proxies, config);
+            let view = || upstreams_view(id, &proxies, config);
             upstreams.entry(id).or_insert_with(view).variable.clone()
         });
         views.push(LocationView {
@@ -121,18 +120,13 @@ fn upstreams_id(listen: &Listen, proxies: &[(&Hostname, &Proxy)]) -> Id {
     Id::of(&(listen, upstreams.collect::<Vec<_>>()))
 }
 
-fn upstreams_view(
-    id: Id,
-    source: Variable,
-    proxies: &[(&Hostname, &Proxy)],
-    config: &Config,
-) -> UpstreamsView {
+/// Requests that name no host go to the server that has none, whatever was named in the TLS handshake.
+fn upstreams_view(id: Id, proxies: &[(&Hostname, &Proxy)], config: &Config) -> UpstreamsView {
     let hosts = proxies.iter().map(|(host, proxy)| HostUpstreamView {
         name: Key(host.to_string()),
         upstream: location::upstream(proxy, config),
     });
     UpstreamsView {
-        source,
         variable: Variable::HostUpstream(id),
         hosts: hosts.collect(),
     }
@@ -231,7 +225,6 @@ views! {
     }
 
     struct UpstreamsView {
-        source: Variable,
         variable: Variable,
         hosts: Vec<HostUpstreamView>,
     }
