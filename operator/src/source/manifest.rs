@@ -201,33 +201,16 @@ fn join(group: &str, version: &str) -> String {
 
 /// Namespace and name, as far as the API server would take them.
 fn key(kind: &Kind, content: &Value) -> Result<ObjectKey, Refusal> {
-    let field = |name: &str| {
-        content
-            .get("metadata")
-            .and_then(|metadata| metadata.get(name))
-            .filter(|value| !value.is_null())
-    };
-    let name = match field("name") {
-        Some(Value::String(name)) => name,
-        Some(other) => {
-            return Err(Refusal::error(format!(
-                "{}: metadata.name {other} is no text; put it in quotes",
-                kind.name
-            )));
-        }
-        None => return Err(Refusal::error(format!("{}: metadata.name is missing", kind.name))),
-    };
-    let namespace = match field("namespace") {
-        _ if !kind.namespaced => "",
-        None => "default",
-        Some(Value::String(namespace)) if namespace.is_empty() => "default",
-        Some(Value::String(namespace)) => namespace,
-        Some(other) => {
-            return Err(Refusal::error(format!(
-                "{} {name}: metadata.namespace {other} is no text; put it in quotes",
-                kind.name
-            )));
-        }
+    let name = metadata_text(kind.name, content, "name")?
+        .ok_or_else(|| Refusal::error(format!("{}: metadata.name is missing", kind.name)))?;
+    let object = format!("{} {name}", kind.name);
+    let namespace = if kind.namespaced {
+        let namespace = metadata_text(&object, content, "namespace")?;
+        namespace
+            .filter(|namespace| !namespace.is_empty())
+            .unwrap_or("default")
+    } else {
+        ""
     };
     if let Some(objection) = kind.name_rule.objection(name) {
         return Err(Refusal::error(format!(
@@ -237,11 +220,25 @@ fn key(kind: &Kind, content: &Value) -> Result<ObjectKey, Refusal> {
     }
     if let Some(objection) = NameRule::Label.objection(namespace).filter(|_| kind.namespaced) {
         return Err(Refusal::error(format!(
-            "{} {name}: metadata.namespace {namespace:?} {objection}",
-            kind.name
+            "{object}: metadata.namespace {namespace:?} {objection}"
         )));
     }
     Ok(ObjectKey::new(namespace, name))
+}
+
+/// A field of the metadata of that object; `None` if it is absent.
+fn metadata_text<'content>(
+    object: &str,
+    content: &'content Value,
+    field: &str,
+) -> Result<Option<&'content str>, Refusal> {
+    match &content["metadata"][field] {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        other => Err(Refusal::error(format!(
+            "{object}: metadata.{field} {other} is no text; put it in quotes"
+        ))),
+    }
 }
 
 /// Does what the API server does to an object as it comes in.

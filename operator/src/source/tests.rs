@@ -161,6 +161,19 @@ fn names_that_an_api_server_refuses_are_left_out() {
 }
 
 #[test]
+fn names_that_yaml_takes_for_something_else_are_to_be_quoted() {
+    let content = "{apiVersion: v1, kind: ConfigMap, metadata: {name: 7}}\n---\n\
+                   {apiVersion: v1, kind: ConfigMap, metadata: {namespace: true, name: a}}\n---\n\
+                   {apiVersion: v1, kind: ConfigMap, metadata: {}}\n";
+    let expected = [
+        "a.yaml:1: ConfigMap: metadata.name 7 is no text; put it in quotes",
+        "a.yaml:3: ConfigMap a: metadata.namespace true is no text; put it in quotes",
+        "a.yaml:5: ConfigMap: metadata.name is missing",
+    ];
+    check(content, &expected);
+}
+
+#[test]
 fn the_first_of_two_objects_with_one_name_counts() {
     let (directory, folder) = folder(&[
         ("b.yaml", &config_map("a", "second")),
