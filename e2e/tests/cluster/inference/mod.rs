@@ -49,7 +49,7 @@ spec:
         - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
         - {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
         - {name: POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
-        readinessProbe: {httpGet: {path: /health, port: 8000}, periodSeconds: 1}
+        readinessProbe: {httpGet: {path: /health, port: 8000}, periodSeconds: 1, timeoutSeconds: 5}
         resources: {limits: {nvidia.com/gpu: 1}}
 ";
 
