@@ -46,9 +46,13 @@ impl Plain {
 
     /// Renders manifests and starts NGINX on what their Gateway `default/edge` gets.
     ///
-    /// All listeners of that Gateway are on [`Self::RENDERED_PORT`]; it is served at the first address of `loopback`. All
-    /// Services are at `backend`.
-    pub async fn rendered(loopback: &Loopback, manifests: &str, backend: SocketAddr) -> Result<Self> {
+    /// All listeners of that Gateway are on [`Self::RENDERED_PORT`]; it is served at the first address of `loopback`. Each
+    /// Service is where `endpoint` says, by its name.
+    pub async fn rendered(
+        loopback: &Loopback,
+        manifests: &str,
+        endpoint: impl Fn(&str) -> Option<SocketAddr>,
+    ) -> Result<Self> {
         let folder = folder()?;
         let [input, output] = [MANIFESTS, "out"].map(|name| folder.path().join(name));
         fs::create_dir(&input)
@@ -60,7 +64,7 @@ impl Plain {
             loopback.socket(1, Self::RENDERED_PORT),
         );
         listen_only_at(address, &prefix)?;
-        know_one_endpoint(backend, &prefix)?;
+        know_endpoints(endpoint, &prefix)?;
         Self::run(folder, &prefix, address).await
     }
 
@@ -150,14 +154,21 @@ fn listen_only_at(address: SocketAddr, prefix: &Path) -> Result<()> {
     })
 }
 
-/// What is rendered asks an agent for endpoints, and here is none.
-fn know_one_endpoint(endpoint: SocketAddr, prefix: &Path) -> Result<()> {
+/// What is rendered asks an agent for endpoints, and here is none. Above each upstream stands whose it is:
+/// `# Service NAMESPACE/NAME port PORT`.
+fn know_endpoints(endpoint: impl Fn(&str) -> Option<SocketAddr>, prefix: &Path) -> Result<()> {
     edit(&prefix.join("upstreams.conf"), |rendered| {
+        let mut service = "";
         let lines = rendered.lines().map(|line| {
-            if line.ends_with(" resolve;") {
-                format!("    server {endpoint};\n")
-            } else {
-                format!("{line}\n")
+            if let Some((_, named)) = line
+                .strip_prefix("# Service ")
+                .and_then(|line| line.split_once('/'))
+            {
+                service = named.split(' ').next().unwrap_or_default();
+            }
+            match endpoint(service).filter(|_| line.ends_with(" resolve;")) {
+                Some(endpoint) => format!("    server {endpoint};\n"),
+                None => format!("{line}\n"),
             }
         });
         lines.collect()

@@ -4,7 +4,7 @@
 
 use crate::reference::{Gateway, Match, PathMatch, Request, Route, Rule, ValueMatch};
 
-const HOSTS: [&str; 11] = [
+const HOSTS: [&str; 15] = [
     "shop.example",
     "shop.example",
     "shop.example",
@@ -16,6 +16,10 @@ const HOSTS: [&str; 11] = [
     "shop.example.",
     "shop.example:99",
     "xshop.example",
+    "tenant-1.example",
+    "TENANT-12.example.:99",
+    "tenant-13.example",
+    "a.tenant-13.example",
 ];
 const HOSTNAMES: [&str; 6] = [
     "shop.example",
@@ -25,6 +29,8 @@ const HOSTNAMES: [&str; 6] = [
     "*.example",
     "other.test",
 ];
+/// How many routes there are that differ in their hostnames alone, where there are any: many enough to share a server.
+const TENANTS: usize = 17;
 /// The first half is meant, here and below: what meets is worth more than what differs.
 const SEGMENTS: [&str; 10] = ["a", "a", "a", "b", "b", "ab", "A", "a.b", "v1", "a+b"];
 const PATH_PATTERNS: [&str; 7] = ["/a", "/[ab]+", "/a/.*", "/.*/b", ".*", "/v[0-9](/.*)?", "/a|/b"];
@@ -39,6 +45,9 @@ const METHODS: [&str; 3] = ["GET", "POST", "OPTIONS"];
 pub struct Random(u64);
 
 impl Random {
+    /// How many routes a Gateway has at most.
+    pub const ROUTES: usize = 9 + TENANTS;
+
     /// The stream of a seed.
     pub fn seeded(seed: u64) -> Self {
         Self(seed)
@@ -48,10 +57,11 @@ impl Random {
     pub fn gateway(&mut self) -> Gateway {
         let listeners = self.listeners();
         let routes = (0..=self.below(8)).map(|number| self.route(number, listeners.len()));
-        Gateway {
-            routes: routes.collect(),
-            listeners,
+        let mut routes = routes.collect::<Vec<_>>();
+        if self.one_in(4) {
+            routes.extend(self.tenants());
         }
+        Gateway { listeners, routes }
     }
 
     /// A request.
@@ -120,6 +130,35 @@ impl Random {
             hostnames,
             rules,
         }
+    }
+
+    /// Routes of a hostname each that are alike otherwise, and more often than not take all that the host is asked for.
+    fn tenants(&mut self) -> Vec<Route> {
+        let mut paths = self.list(2, Self::path_match);
+        if paths.is_empty() || !self.one_in(3) {
+            paths.push(PathMatch::Prefix("/".to_owned()));
+        }
+        let rules = paths.into_iter().map(|path| Rule {
+            matches: vec![Match {
+                path,
+                method: None,
+                headers: Vec::new(),
+                query: Vec::new(),
+            }],
+            cors: false,
+        });
+        let rules = rules.collect::<Vec<_>>();
+        let tenant = |number: usize| {
+            let any = if number == 13 { "*." } else { "" };
+            Route {
+                name: ("routes".to_owned(), format!("tenant-{number}")),
+                created: 0,
+                listener: None,
+                hostnames: vec![format!("{any}tenant-{number}.example")],
+                rules: rules.clone(),
+            }
+        };
+        (0..TENANTS).map(tenant).collect()
     }
 
     fn r#match(&mut self) -> Match {

@@ -11,7 +11,7 @@ use e2e::{
     loopback::Loopback,
     plain::Plain,
     random::Random,
-    reference::{Gateway, Match, PathMatch, Request, Route, ValueMatch, normalized, winner},
+    reference::{Gateway, Match, PathMatch, Request, Route, Rule, ValueMatch, normalized, winner},
 };
 use hyper::Method;
 use serde_json::{Value, json};
@@ -25,6 +25,10 @@ const EXPLAINED: u64 = 10;
 /// How many pairs are tried when nobody says.
 const PAIRS: u64 = 5000;
 
+/// The ports of Services for HTTP/1.1 and for HTTP/2.
+const HTTP: u16 = 80;
+const H2C: u16 = 81;
+
 /// The header by which a backend knows the rule that led to it.
 const RULE: &str = "x-rule";
 
@@ -36,10 +40,13 @@ async fn nginx_picks_the_rule_that_the_specification_picks() -> Result<()> {
     let number = |name: &str, default| env::var(name).map_or(Ok(default), |text| text.parse());
     let (pairs, first) = (number("PAIRS", PAIRS)?, number("SEED", 0)?);
     let loopback = Loopback::lease()?;
-    let backend = Echo::start("backend", loopback.socket(100, 3000)).await?;
+    let mut backends = Vec::new();
+    for (route, host) in (0..Random::ROUTES).zip(100..) {
+        backends.push(Echo::start(&service(route), loopback.socket(host, 3000)).await?);
+    }
     let mut served = 0;
     for seed in first..first + pairs.div_ceil(REQUESTS) {
-        served += compare(&loopback, &backend, seed)
+        served += compare(&loopback, &backends, seed)
             .await
             .with_context(|| format!("with SEED={seed}"))?;
         if pairs > PAIRS && seed % 100 == 99 {
@@ -54,11 +61,12 @@ async fn nginx_picks_the_rule_that_the_specification_picks() -> Result<()> {
 }
 
 /// Sends random requests to the routes of a seed; returns how many were served by a rule.
-async fn compare(loopback: &Loopback, backend: &Echo, seed: u64) -> Result<u64> {
+async fn compare(loopback: &Loopback, backends: &[Echo], seed: u64) -> Result<u64> {
     let mut random = Random::seeded(seed);
     let gateway = random.gateway();
     let manifests = manifests(&gateway);
-    let rendered = Plain::rendered(loopback, &manifests, backend.address())
+    let endpoint = |service: &str| Some(backends[number_of(service)?].address());
+    let rendered = Plain::rendered(loopback, &manifests, endpoint)
         .await
         .with_context(|| manifests.clone())?;
     let mut connection = rendered.target().connect().await?;
@@ -123,9 +131,20 @@ async fn answer(connection: &mut Connection, request: &Request) -> Result<Picked
             };
             ensure!(is_as_sent, "the backend is asked for {}", seen.path);
             let rule = seen.headers.iter().find(|(name, _)| name == RULE);
-            picked(rule.map_or("", |(_, value)| value))
+            let rule = rule.context("the backend is not told the rule")?.1.parse()?;
+            Ok(number_of(&seen.backend).map(|route| (route, rule)))
         }
     }
+}
+
+/// The Service of a route, and its backend.
+fn service(route: usize) -> String {
+    format!("service-{route}")
+}
+
+/// The route of a [`service`].
+fn number_of(service: &str) -> Option<usize> {
+    service.strip_prefix("service-")?.parse().ok()
 }
 
 /// What [`name`] was made of.
@@ -192,7 +211,7 @@ fn in_question(gateway: &Gateway, found: Picked, expected: Picked) -> String {
     format!("{:?}\n{}", gateway.listeners, rules.collect::<String>())
 }
 
-/// A class, a Gateway, Services that speak HTTP/1.1 and HTTP/2, and the routes.
+/// A class, a Gateway, and the routes with a Service each that speaks HTTP/1.1 on one port and HTTP/2 on another.
 fn manifests(gateway: &Gateway) -> String {
     let Gateway { listeners, routes } = gateway;
     let class = json!({
@@ -213,12 +232,15 @@ fn manifests(gateway: &Gateway) -> String {
         "metadata": { "name": "edge", "namespace": "default" },
         "spec": { "gatewayClassName": "flotilla", "listeners": listeners.collect::<Vec<_>>() },
     });
-    let services = ["http", "kubernetes.io/h2c"].map(|protocol| {
+    let services = (0..routes.len()).map(|route| {
+        let ports = [("http", HTTP, "http"), ("h2c", H2C, "kubernetes.io/h2c")];
+        let ports = ports
+            .map(|(name, port, protocol)| json!({ "name": name, "port": port, "appProtocol": protocol }));
         json!({
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": { "name": protocol.rsplit('/').next(), "namespace": "routes" },
-            "spec": { "ports": [{ "port": 80, "appProtocol": protocol }] },
+            "metadata": { "name": service(route), "namespace": "routes" },
+            "spec": { "ports": ports },
         })
     });
     let routes = routes
@@ -239,7 +261,7 @@ fn listener(number: usize) -> String {
 
 fn manifest(number: usize, route: &Route) -> Value {
     let rules = route.rules.iter().enumerate().map(|(index, rule)| {
-        let mut leading = leading(&name(number, index), (number + index) % 3, rule.cors);
+        let mut leading = leading(number, index, rule);
         leading["matches"] = rule.matches.iter().map(condition).collect();
         leading
     });
@@ -259,26 +281,28 @@ fn manifest(number: usize, route: &Route) -> Value {
     })
 }
 
-/// A rule that leads to one of three, and names itself there: a host, or a backend of either version of HTTP. With
-/// `cors` it also names itself in its answers to preflight requests.
-fn leading(name: &str, way: usize, cors: bool) -> Value {
+/// A rule that leads to one of three, and names itself there: a host, or a backend of either version of HTTP, whose name
+/// is the route's. With a policy for CORS it also names itself in its answers to preflight requests.
+fn leading(route: usize, index: usize, rule: &Rule) -> Value {
+    let name = name(route, index);
     let mut filters = Vec::new();
-    if cors {
+    if rule.cors {
         let policy = json!({ "allowOrigins": ["*"], "exposeHeaders": [name] });
         filters.push(json!({ "type": "CORS", "cors": policy }));
     }
-    let service = match way {
+    // Routes that have the same rules lead to the same.
+    let port = match (index + rule.matches.len()) % 3 {
         0 => {
             let redirect = json!({ "hostname": format!("{name}.example") });
             filters.push(json!({ "type": "RequestRedirect", "requestRedirect": redirect }));
             return json!({ "filters": filters });
         }
-        1 => "http",
-        _ => "h2c",
+        1 => HTTP,
+        _ => H2C,
     };
-    let set = json!({ "set": [{ "name": RULE, "value": name }] });
+    let set = json!({ "set": [{ "name": RULE, "value": index.to_string() }] });
     filters.push(json!({ "type": "RequestHeaderModifier", "requestHeaderModifier": set }));
-    json!({ "filters": filters, "backendRefs": [{ "name": service, "port": 80 }] })
+    json!({ "filters": filters, "backendRefs": [{ "name": service(route), "port": port }] })
 }
 
 fn condition(wanted: &Match) -> Value {
