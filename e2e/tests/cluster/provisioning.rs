@@ -29,8 +29,13 @@ async fn a_service_is_of_the_type_and_with_the_settings_that_it_is_to_have() -> 
         }});
         setting.apply_gateway_of_fleet("edge", balanced).await?;
         let addresses = json!({"spec": {"addresses": [{"type": "IPAddress", "value": FIXED}]}});
-        setting.namespace(Kind::GATEWAY).merge("edge", addresses).await?;
+        let gateways = setting.namespace(Kind::GATEWAY);
+        gateways.merge("edge", addresses).await?;
         setting.route("shop", "shop.example").await?;
+        // It may have had another before it asked for that one.
+        gateways
+            .until("edge", "it has the address that it asks for", has_address(FIXED))
+            .await?;
         let edge = setting.programmed("edge").await?;
         assert_eq!(edge.address.to_string(), FIXED);
         served(&edge.http(), "shop.example").await?;
@@ -48,7 +53,7 @@ async fn a_service_is_of_the_type_and_with_the_settings_that_it_is_to_have() -> 
 
         // The other types, of the same Service: what is only for the type before goes.
         let none = json!({"spec": {"addresses": null}});
-        setting.namespace(Kind::GATEWAY).merge("edge", none).await?;
+        gateways.merge("edge", none).await?;
         let is = |kind: &'static str| move |service: &Value| service["spec"]["type"] == kind;
         let on_nodes = json!({"service": {
             "type": "NodePort",
@@ -76,12 +81,11 @@ async fn a_service_is_of_the_type_and_with_the_settings_that_it_is_to_have() -> 
             .until(&edge.objects(), "it is the cluster's", is("ClusterIP"))
             .await?;
         assert_eq!(service["spec"]["ports"][0]["nodePort"], Value::Null, "{service}");
-        let address = service["spec"]["clusterIP"].as_str().map(str::to_owned);
-        let has_it =
-            |gateway: &Value| gateway["status"]["addresses"][0]["value"].as_str() == address.as_deref();
-        let gateways = setting.namespace(Kind::GATEWAY);
+        let address = service["spec"]["clusterIP"]
+            .as_str()
+            .context("it has an address")?;
         gateways
-            .until("edge", "it has the Service's address", has_it)
+            .until("edge", "it has the Service's address", has_address(address))
             .await?;
         let edge = setting.programmed("edge").await?;
         served(&edge.http(), "shop.example").await?;
@@ -191,6 +195,11 @@ async fn policies_and_patches_are_as_given_and_drift_of_them_heals() -> Result<(
         Ok(())
     })
     .await
+}
+
+/// Whether a Gateway has this address.
+fn has_address(wanted: &str) -> impl Fn(&Value) -> bool {
+    move |gateway| gateway["status"]["addresses"][0]["value"] == *wanted
 }
 
 /// A kind of objects, what is in one of them by path, and a patch that is not wanted.
