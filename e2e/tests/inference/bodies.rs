@@ -5,7 +5,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -25,6 +25,7 @@ use proto::envoy::service::ext_proc::v3::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
 use tonic::{Code, Status, transport::Endpoint};
 
@@ -173,7 +174,8 @@ async fn client_that_expects_100_continue_gets_it_first() -> Result<()> {
             ),
         ];
         for (framing, sent) in framings {
-            let returned = after_100_continue(pool.edge.address(), &framing, &sent).await?;
+            let returned = after_100_continue(pool.edge.address(), &framing, &sent);
+            let returned = timeout(Duration::from_mins(1), returned).await??;
             assert!(returned == body, "{size} bytes with {framing}");
         }
     }
