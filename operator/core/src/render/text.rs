@@ -88,7 +88,8 @@ pub(super) enum Variable {
 
 /// The name of an upstream, for one of the ways in which it is spoken to.
 ///
-/// It cannot be taken for an address, which is how `$no_endpoint` tells the two in `$upstream_addr`.
+/// It cannot be taken for an address, which is how `$no_endpoint` tells the two in `$upstream_addr`. What tells most of
+/// them apart comes first: NGINX compares the name that a variable holds with one after another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum UpstreamName {
     /// Endpoints, spoken to in a protocol, with this TLS if any.
@@ -380,7 +381,7 @@ impl fmt::Display for UpstreamName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Endpoints(id, protocol, tls) => {
-                write!(formatter, "service-{id}{}", Self::suffix(protocol, tls))
+                write!(formatter, "{id}-service{}", Self::suffix(protocol, tls))
             }
             Self::Proxy(protocol) => write!(formatter, "proxy{}", Self::suffix(protocol, None)),
             Self::ProxyOr(id, protocol) => write!(formatter, "proxy-or-{id}{}", Self::suffix(protocol, None)),

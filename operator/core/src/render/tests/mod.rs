@@ -185,7 +185,7 @@ fn request_goes_on_as_it_came() {
     let id = upstream_id();
     assert_eq!(
         location_of(action(&Words::default(), 0, Step::Proxy(proxy(id)))),
-        [format!("proxy_pass http://service-{id};")]
+        [format!("proxy_pass http://{id}-service;")]
     );
 }
 
@@ -204,7 +204,7 @@ fn rewritten_host_and_path_keep_the_query() {
     );
     assert_eq!(
         lines.last(),
-        Some(&format!("proxy_pass http://service-{id}/b$is_args$args;"))
+        Some(&format!("proxy_pass http://{id}-service/b$is_args$args;"))
     );
 }
 
