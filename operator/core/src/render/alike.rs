@@ -15,8 +15,8 @@ use crate::{
     syntax::{Hostname, Id},
 };
 
-/// So many servers that differ in their upstreams are one: it takes NGINX as long to read them as to read a map.
-const MANY: usize = 16;
+/// So many blocks of `server`, `location` and `if` take NGINX as long to read as one map.
+const BLOCKS_OF_A_MAP: usize = 64;
 
 /// One or more servers that differ in nothing but their hostnames and the objects that asked for what they do; many may
 /// also differ in the upstreams that they send requests to.
@@ -30,12 +30,16 @@ impl<'a> Alike<'a> {
             let targets = kinds.entry(Behaviour::of(server)).or_default();
             targets.insert(targets_of(server));
         }
+        let kinds = kinds
+            .into_iter()
+            .map(|(behaviour, targets)| (behaviour, are_worth_maps(&targets)));
+        let worth_maps = kinds.collect::<BTreeMap<_, _>>();
         let mut all = Vec::<Self>::new();
         let mut positions = BTreeMap::new();
         for server in servers {
             let behaviour = Behaviour::of(server);
-            let few = kinds[&behaviour].len() < MANY;
-            let same = (behaviour, few.then(|| targets_of(server)));
+            let apart = !worth_maps[&behaviour];
+            let same = (behaviour, apart.then(|| targets_of(server)));
             let position = *positions.entry(same).or_insert(all.len());
             match all.get_mut(position) {
                 Some(Self(alike)) => alike.push(server),
@@ -84,9 +88,24 @@ fn proxy(location: &Location) -> Option<&Proxy> {
 }
 
 /// Where requests go from each location of a server.
-fn targets_of(server: &Server) -> Vec<Option<Target>> {
+type Targets = Vec<Option<Target>>;
+
+fn targets_of(server: &Server) -> Targets {
     let proxies = server.locations.iter().map(proxy);
     proxies.map(|proxy| proxy.map(|proxy| proxy.target)).collect()
+}
+
+/// Whether it costs less to have one server and maps for what these differ in than a server for each.
+fn are_worth_maps(servers: &BTreeSet<Targets>) -> bool {
+    let locations = servers.first().map_or(0, Vec::len);
+    let by_location = (0..locations).map(|location| {
+        let targets = servers.iter().map(|targets| targets[location]);
+        targets.collect::<Targets>()
+    });
+    let different = by_location.filter(|targets| targets.windows(2).any(|two| two[0] != two[1]));
+    let maps = different.collect::<BTreeSet<_>>().len();
+    // Beside its locations there is the server, and two blocks for upstreams that do not answer.
+    servers.len() * (locations + 3) >= maps * BLOCKS_OF_A_MAP
 }
 
 /// All that a server does, apart from whom it does it for and which upstreams its requests go to.
@@ -188,5 +207,30 @@ impl<'a> Answer<'a> {
             },
             step => Self::Step(step),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many servers, whose requests go from each location to the upstream of this name and of the server.
+    fn servers(number: usize, locations: &[&str]) -> BTreeSet<Targets> {
+        let target = |server: usize, name: &str| Some(Target::Upstream(Id::of(&(server, name))));
+        let servers = (0..number).map(|server| locations.iter().map(|name| target(server, name)).collect());
+        servers.collect()
+    }
+
+    #[test]
+    fn the_more_maps_it_takes_the_more_servers_are_worth_them() {
+        for (locations, enough) in [(&["a"][..], 16), (&["a", "a"], 13), (&["a", "b"], 26)] {
+            assert!(are_worth_maps(&servers(enough, locations)), "{locations:?}");
+            assert!(!are_worth_maps(&servers(enough - 1, locations)), "{locations:?}");
+        }
+    }
+
+    #[test]
+    fn servers_that_need_no_map_are_one() {
+        assert!(are_worth_maps(&servers(1, &["a", "b"])));
     }
 }
