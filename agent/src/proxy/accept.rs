@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::{debug, error, info};
 
-use super::{BoxError, body::Body, headers, leg, outage::Outage, server::Server};
+use super::{BoxError, body::Body, headers, leg, nginx_stream::NginxStream, outage::Outage, server::Server};
 
 /// Bytes that a connection of HTTP/1.1 reads ahead at most; also the limit of a request's head, beyond which the answer
 /// is 431.
@@ -76,7 +76,7 @@ async fn serve(server: Rc<Server>, stream: UnixStream) -> Result<(), BoxError> {
         .max_headers(headers::MOST)
         // NGINX dates responses by itself.
         .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), service(&server))
+        .serve_connection(TokioIo::new(NginxStream::new(stream)?), service(&server))
         .with_upgrades();
     let shut_down = http1::UpgradeableConnection::graceful_shutdown;
     Ok(until_drained(&server, connection, shut_down).await?)

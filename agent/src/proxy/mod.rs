@@ -26,6 +26,7 @@ pub mod headers;
 pub mod journey;
 pub mod leg;
 pub mod metrics;
+mod nginx_stream;
 pub mod outage;
 pub mod picker;
 pub mod refusal;
