@@ -212,11 +212,15 @@ fn a_body_that_is_too_long_is_not_kept() {
         ..Settings::default()
     };
     with_settings(settings, async |proxy, mut picker| {
+        let (sender, body) = chunks();
+        sender.send(data("0123456789")).unwrap();
         let script = async {
             let mut call = picker.call().await;
+            call.headers().await;
+            sender.send(data("a")).unwrap();
             call.broken_off().await;
         };
-        let (asked, ()) = together(proxy.ask(post(full("0123456789a"))), script).await;
+        let (asked, ()) = together(proxy.ask(post(body)), script).await;
         assert!(matches!(asked, Err(Refused::TooLong)));
     });
 }

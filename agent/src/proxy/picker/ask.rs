@@ -16,7 +16,10 @@ use http::{
     uri::PathAndQuery,
 };
 use http_body::Body;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    select,
+    time::{Instant, sleep},
+};
 use tracing::debug;
 
 use super::{
@@ -25,6 +28,7 @@ use super::{
     destination::endpoints,
     exchange::{Choice, Exchange},
     held::{Held, Unreadable},
+    joined::turn,
     message::{self, HttpHeaders, Metadata},
     mutation, request_id,
     respond::Consulted,
@@ -109,7 +113,14 @@ where
     let (mut head, body) = request.into_parts();
     request_id::ensure(&mut head.headers);
     let mut body = Held::new(body, settings.request_buffer);
-    if !body.is_length_known() {
+    if body.is_length_known() {
+        // What has come goes to the picker together with the head.
+        select! {
+            biased;
+            read = read(&mut body) => read?,
+            () = turn() => {}
+        }
+    } else {
         // A body that turns out empty is none to pickers.
         read(&mut body).await?;
     }
@@ -287,7 +298,10 @@ where
         if self.is_end_shown {
             return Poll::Pending;
         }
-        ready!(self.call.poll_writable(context));
+        // The first goes together with the head: there is no room before the call has begun.
+        if self.shown > 0 {
+            ready!(self.call.poll_writable(context));
+        }
         let chunks = self.body.chunks();
         let chunk = match chunks.get(self.shown) {
             Some(chunk) => chunk.clone(),

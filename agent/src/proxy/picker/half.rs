@@ -107,6 +107,12 @@ impl Half {
             && self.trailers.as_ref().is_none_or(|trailers| trailers.is_answered)
     }
 
+    /// How many bytes the body still has, once that is known; with trailers, a length says nothing.
+    #[must_use]
+    pub fn length(&self) -> Option<usize> {
+        (self.is_complete() && !self.has_trailers()).then(|| self.body.ready_length())
+    }
+
     /// Whether the picker owes an answer.
     #[must_use]
     pub fn is_waiting(&self) -> bool {

@@ -118,7 +118,7 @@ impl<B: fmt::Debug> fmt::Debug for Joined<B> {
 }
 
 /// Resolves when the thread has looked for what has come on its connections, and has run those where something has.
-async fn turn() {
+pub(super) async fn turn() {
     // The first is over as soon as the connection asks for more, before anything was looked for.
     yield_now().await;
     yield_now().await;

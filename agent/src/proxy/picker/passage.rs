@@ -137,6 +137,12 @@ impl Passage {
         self.ready_weight
     }
 
+    /// How many bytes [`Self::take_ready`] has.
+    #[must_use]
+    pub fn ready_length(&self) -> usize {
+        self.ready.iter().map(Bytes::len).sum()
+    }
+
     /// Whether nothing will follow what [`Self::take_ready`] still has.
     #[must_use]
     pub fn is_complete(&self) -> bool {
