@@ -126,10 +126,12 @@ impl Maker<'_> {
             ],
             "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
             "ports": [{"name": "admin", "containerPort": admin}],
-            // The first look comes early and then every second: a new gateway serves as soon as it can.
+            // The first look comes early and then every second: a new gateway serves as soon as it can. An agent that is
+            // slow to answer, as all are on a node with too much to do, is no reason to send its requests elsewhere.
             "readinessProbe": {
                 "httpGet": {"path": "/readyz", "port": "admin"},
                 "periodSeconds": 1,
+                "timeoutSeconds": 5,
                 "failureThreshold": 2,
             },
             "livenessProbe": {
