@@ -25,28 +25,25 @@ pub(super) struct Alike<'a>(Vec<&'a Server>);
 impl<'a> Alike<'a> {
     /// What these servers fall into, in order of the first of each.
     pub(super) fn among(servers: &[&'a Server]) -> Vec<Self> {
-        let mut kinds = BTreeMap::<_, BTreeSet<_>>::new();
-        for server in servers {
-            let targets = kinds.entry(Behaviour::of(server)).or_default();
-            targets.insert(targets_of(server));
+        // By what they do and where that leads, as positions.
+        let mut kinds = BTreeMap::<_, BTreeMap<_, Vec<_>>>::new();
+        for (position, server) in servers.iter().enumerate() {
+            let by_targets = kinds.entry(Behaviour::of(server)).or_default();
+            by_targets.entry(targets_of(server)).or_default().push(position);
         }
-        let kinds = kinds
-            .into_iter()
-            .map(|(behaviour, targets)| (behaviour, are_worth_maps(&targets)));
-        let worth_maps = kinds.collect::<BTreeMap<_, _>>();
-        let mut all = Vec::<Self>::new();
-        let mut positions = BTreeMap::new();
-        for server in servers {
-            let behaviour = Behaviour::of(server);
-            let apart = !worth_maps[&behaviour];
-            let same = (behaviour, apart.then(|| targets_of(server)));
-            let position = *positions.entry(same).or_insert(all.len());
-            match all.get_mut(position) {
-                Some(Self(alike)) => alike.push(server),
-                None => all.push(Self(vec![server])),
+        let mut all = Vec::new();
+        for by_targets in kinds.into_values() {
+            if are_worth_maps(&by_targets.keys().collect::<Vec<_>>()) {
+                let mut together = by_targets.into_values().flatten().collect::<Vec<_>>();
+                together.sort_unstable();
+                all.push(together);
+            } else {
+                all.extend(by_targets.into_values());
             }
         }
-        all
+        all.sort_unstable();
+        let alike = |positions: Vec<usize>| Self(positions.into_iter().map(|at| servers[at]).collect());
+        all.into_iter().map(alike).collect()
     }
 
     /// One of them, to know what all of them do.
@@ -96,8 +93,8 @@ fn targets_of(server: &Server) -> Targets {
 }
 
 /// Whether it costs less to have one server and maps for what these differ in than a server for each.
-fn are_worth_maps(servers: &BTreeSet<Targets>) -> bool {
-    let locations = servers.first().map_or(0, Vec::len);
+fn are_worth_maps(servers: &[&Targets]) -> bool {
+    let locations = servers.first().map_or(0, |targets| targets.len());
     let by_location = (0..locations).map(|location| {
         let targets = servers.iter().map(|targets| targets[location]);
         targets.collect::<Targets>()
@@ -215,7 +212,7 @@ mod tests {
     use super::*;
 
     /// So many servers, whose requests go from each location to the upstream of this name and of the server.
-    fn servers(number: usize, locations: &[&str]) -> BTreeSet<Targets> {
+    fn servers(number: usize, locations: &[&str]) -> Vec<Targets> {
         let target = |server: usize, name: &str| Some(Target::Upstream(Id::of(&(server, name))));
         let servers = (0..number).map(|server| locations.iter().map(|name| target(server, name)).collect());
         servers.collect()
@@ -224,13 +221,17 @@ mod tests {
     #[test]
     fn the_more_maps_it_takes_the_more_servers_are_worth_them() {
         for (locations, enough) in [(&["a"][..], 16), (&["a", "a"], 13), (&["a", "b"], 26)] {
-            assert!(are_worth_maps(&servers(enough, locations)), "{locations:?}");
-            assert!(!are_worth_maps(&servers(enough - 1, locations)), "{locations:?}");
+            let are_worth_maps =
+                |number| are_worth_maps(&servers(number, locations).iter().collect::<Vec<_>>());
+            assert!(are_worth_maps(enough), "{locations:?}");
+            assert!(!are_worth_maps(enough - 1), "{locations:?}");
         }
     }
 
     #[test]
     fn servers_that_need_no_map_are_one() {
-        assert!(are_worth_maps(&servers(1, &["a", "b"])));
+        assert!(are_worth_maps(
+            &servers(1, &["a", "b"]).iter().collect::<Vec<_>>()
+        ));
     }
 }
